@@ -1,0 +1,176 @@
+"""The tables. Every outcome of the farm is a row here; Redis only hints at them.
+
+Times are UTC seconds since the epoch. Statements live in `store/`; how a
+database grows from one version to the next in `migrations/`.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from genfarm_shared.tasks import State
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    # The job's name, or the digest of its content; null for a nameless stream.
+    Column("identity", String(200), unique=True),
+    Column("name", String(200)),
+    Column("kind", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("metadata", JSON, nullable=False),
+    # Known once the last input is written.
+    Column("total", Integer),
+    # Rows may be dispatched: at once for a stream, with the last row for the rest.
+    Column("released", Boolean, nullable=False),
+    Column("deadline", Double),
+    Column("created_at", Double, nullable=False),
+    Index("ix_jobs_name", "name"),
+    Index("ix_jobs_created_at", "created_at"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("custom_id", String(200), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("batch_key", String(200), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("state", String(16), nullable=False),
+    # The fence: raised by each claim, named by every later write.
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    # Engine crashes it was in; and whether it must next run alone.
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    Column("suspect", Boolean, nullable=False, server_default=text("false")),
+    Column("worker_id", String(64)),
+    Column("not_before", Double, nullable=False, server_default="0"),
+    Column("created_at", Double, nullable=False),
+    Column("queued_at", Double),
+    Column("claimed_at", Double),
+    Column("finished_at", Double),
+    Column("reason_code", String(64)),
+    Column("reason", Text),
+    UniqueConstraint("job_id", "index"),
+    UniqueConstraint("job_id", "custom_id"),
+    CheckConstraint(f"state IN ({', '.join(repr(str(s)) for s in State)})", name="state"),
+    CheckConstraint("state <> 'running' OR worker_id IS NOT NULL", name="running_has_worker"),
+    # Led by the job and not by the state: a leading state column tempts SQLite's planner
+    # away from the primary key (13 times slower claims).
+    Index("ix_tasks_job_state", "job_id", "state"),
+    Index("ix_tasks_job_finished", "job_id", "finished_at"),
+)
+for _state, _columns in (
+    (State.PENDING, ("priority", "job_id", "index")),
+    (State.QUEUED, ("queued_at",)),
+    (State.RUNNING, ("worker_id",)),
+):
+    _only = text(f"state = '{_state}'")
+    Index(
+        f"ix_tasks_{_state}",
+        *(tasks.c[name] for name in _columns),
+        sqlite_where=_only,
+        postgresql_where=_only,
+    )
+
+#: The primary key is the promise: no task has two results.
+results = Table(
+    "results",
+    metadata,
+    Column("task_id", ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("worker_id", String(64), nullable=False),
+    Column("output", JSON, nullable=False),
+    Column("artifacts", JSON, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("recorded_at", Double, nullable=False),
+)
+
+#: The audit: every start and every end.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("task_id", ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("worker_id", String(64), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    # A terminal state, or `lost`, `crashed`, `released`.
+    Column("outcome", String(16)),
+    Column("reason", Text),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("node", String(200), nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    # What it serves: key, kind, default, description.
+    Column("models", JSON, nullable=False),
+    # What it says of itself with each beat: resident models, tasks in hand, engine pid.
+    Column("report", JSON, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("beat_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("reason", Text),
+    Index("ix_workers_state", "state"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("source", String(32), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # The first 200 bytes, escaped.
+    Column("head", Text, nullable=False),
+    Column("task_id", String(64)),
+)
+
+#: Facts about the farm itself, such as the Redis run it last saw.
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)

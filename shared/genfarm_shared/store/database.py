@@ -1,0 +1,142 @@
+"""Connections, transactions and retries. Knows no table.
+
+Outages are retried here and nowhere else: `write` repeats a whole
+transaction, so what is handed to it must be safe to run again.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
+
+from genfarm_shared.errors import GenfarmError, InvalidSetting, MissingExtra, Unreachable
+from genfarm_shared.settings import masked
+
+T = TypeVar("T")
+
+#: Seconds a writer waits for SQLite's one write lock.
+LOCK_SECONDS = 30.0
+_POSTGRES_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
+
+
+class Database:
+    """One database behind an SQLAlchemy URL, migrated to this version on first use."""
+
+    def __init__(self, url: str, *, patience: float = 5.0, migrate: bool = True) -> None:
+        self.url = masked(url)
+        self.patience = patience
+        self._engine = _connect(url)
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
+        if migrate:
+            self.upgrade(url)
+
+    def upgrade(self, url: str) -> None:
+        """Bring the tables to this version; safe when several processes try at once."""
+        from genfarm_shared.migrations import upgrade
+
+        self.write(lambda connection: upgrade(connection, url))
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one write transaction, again when the database falters."""
+        return self._persist(work, write=True)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one read transaction."""
+        return self._persist(work, write=False)
+
+    def clock(self, connection: Connection) -> float:
+        """The database's time: one clock for every lease of the farm. UTC seconds."""
+        if self.is_sqlite:  # one host by definition, so the host's clock is the database's
+            return time.time()
+        return float(connection.execute(_POSTGRES_CLOCK).scalar_one())
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _persist(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        give_up = time.monotonic() + self.patience
+        delay = 0.05
+        while True:
+            try:
+                with self._transaction(write=write) as connection:
+                    return work(connection)
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() + delay > give_up:
+                    raise self._unreachable(error) from error
+            # Full jitter, so that the workers of a farm do not return in step.
+            time.sleep(random.uniform(0, delay))  # noqa: S311
+            delay = min(delay * 2, 1.0)
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        connecting = self._engine.connect().execution_options(genfarm_write=write)
+        with connecting as connection, connection.begin():
+            yield connection
+
+    def _unreachable(self, error: DBAPIError) -> GenfarmError:
+        reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        return Unreachable(
+            f"the store {self.url} does not answer: {reason}. Nothing was written; "
+            "check GENFARM_STORE and that the database is up, then try again"
+        )
+
+
+def _connect(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if parsed.get_backend_name() == "sqlite":
+            options = {"connect_args": {"timeout": LOCK_SECONDS, "check_same_thread": False}}
+            _make_folder(parsed.database)
+        elif parsed.get_backend_name() == "postgresql":
+            options["connect_args"] = {"connect_timeout": 5}
+        engine = create_engine(parsed, **options)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InvalidSetting(
+            f"GENFARM_STORE={masked(url)!r} is not a database URL: {error}. Expected "
+            "sqlite:///path/farm.db or postgresql+psycopg://user:password@host/database"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"the store {masked(url)} needs the package {error.name!r}: "
+            "pip install 'genfarm[postgres]'"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    return engine
+
+
+def _make_folder(database: str | None) -> None:
+    if not database or database == ":memory:":
+        raise InvalidSetting("a farm's SQLite store must be a file: sqlite:///path/farm.db")
+    try:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidSetting(f"cannot make the folder of the store {database}: {error}") from error
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # transactions are begun below, not by the driver
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            raw.execute(f"PRAGMA {pragma}")
+
+    # A transaction that reads and then writes fails at once when another writes between,
+    # whatever the timeout; taking the write lock first waits instead.
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("genfarm_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,302 @@
+"""What a worker writes: that it lives, what it claims, how its tasks ended."""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    exists,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from genfarm_shared.schema import dead_letters, results, tasks, workers
+from genfarm_shared.store.audit import close_attempts, open_attempts
+from genfarm_shared.store.database import Database
+from genfarm_shared.tasks import Claim, Outcome, State, WorkerRecord
+
+#: First and longest pause before a failed attempt is tried again, seconds.
+RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of the outcomes handed to `commit`, by task id."""
+
+    #: Recorded now, or by an earlier call whose answer was lost.
+    recorded: frozenset[str]
+    #: Failed, but will be tried again.
+    retried: frozenset[str]
+    #: Refused: the task was cancelled, or another worker has claimed it since.
+    fenced: frozenset[str]
+
+
+class Working(Database):
+    """The worker's verbs."""
+
+    def enlist(self, worker: WorkerRecord) -> None:
+        """Write a new worker down as alive."""
+        row = asdict(worker)
+
+        def work(connection: Connection) -> None:
+            now = self.clock(connection)
+            connection.execute(insert(workers), [{**row, "started_at": now, "beat_at": now}])
+
+        self.write(work)
+
+    def beat(self, worker_id: str, report: Mapping[str, Any]) -> bool:
+        """Renew the worker's lease. False: it was judged dead and must stop at once."""
+
+        def work(connection: Connection) -> bool:
+            done = connection.execute(
+                update(workers)
+                .where(workers.c.id == worker_id, workers.c.state.in_(("alive", "draining")))
+                .values(beat_at=self.clock(connection), report=dict(report))
+            )
+            return done.rowcount == 1
+
+        return self.write(work)
+
+    def drain(self, worker_id: str) -> None:
+        """Say that the worker takes no new task."""
+        statement = (
+            update(workers)
+            .where(workers.c.id == worker_id, workers.c.state == "alive")
+            .values(state="draining")
+        )
+        self.write(lambda connection: connection.execute(statement))
+
+    def retire(self, worker_id: str, reason: str) -> None:
+        """Say that the worker has stopped by itself."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                update(workers)
+                .where(workers.c.id == worker_id, workers.c.state.in_(("alive", "draining")))
+                .values(state="stopped", ended_at=self.clock(connection), reason=reason)
+            )
+
+        self.write(work)
+
+    def claim(self, task_ids: Sequence[str], worker_id: str) -> list[Claim]:
+        """Take the right to run those tasks; ids not returned are ended, taken or unknown.
+
+        A worker that is not alive gets none.
+        """
+        alive = exists().where(workers.c.id == worker_id, workers.c.state == "alive")
+        statement = (
+            update(tasks)
+            .where(
+                tasks.c.id.in_(sorted(task_ids)),
+                self._state().in_((State.QUEUED, State.PENDING)),
+                alive,
+            )
+            .values(
+                state=State.RUNNING,
+                attempt=tasks.c.attempt + 1,
+                worker_id=worker_id,
+                claimed_at=bindparam("now"),
+            )
+            .returning(*(tasks.c[name] for name in _CLAIMED))
+        )
+
+        def work(connection: Connection) -> list[Claim]:
+            now = self.clock(connection)
+            rows = connection.execute(statement, {"now": now}).all()
+            claims = [Claim(*row) for row in rows]
+            open_attempts(connection, [(c.task_id, c.attempt) for c in claims], worker_id, now)
+            return claims
+
+        return self.write(work) if task_ids else []
+
+    def commit(
+        self, outcomes: Sequence[Outcome], worker_id: str, *, max_attempts: int
+    ) -> Committed:
+        """Record how attempts ended: one transaction, one result row a task at most."""
+        by_id = {outcome.task_id: outcome for outcome in outcomes}
+
+        def work(connection: Connection) -> Committed:
+            now = self.clock(connection)
+            mine, known = self._standing(connection, by_id)
+            done = [outcome for outcome in mine if outcome.failure is None]
+            again = [o for o in mine if _is_worth_retrying(o, max_attempts)]
+            failed = [o for o in mine if o.failure is not None and o not in again]
+            self._record_results(connection, done, worker_id, now)
+            self._record_failures(connection, failed, now)
+            self._put_off(connection, again, now)
+            recorded = known | {o.task_id for o in (*done, *failed)}
+            retried = frozenset(o.task_id for o in again)
+            return Committed(recorded, retried, frozenset(by_id) - recorded - retried)
+
+        return self.write(work) if outcomes else Committed(*[frozenset[str]()] * 3)
+
+    def release(self, claims: Sequence[Claim], reason: str, *, crashed: bool = False) -> None:
+        """Give claimed tasks back unfinished.
+
+        With `crashed`, the engine died with them in hand: they become suspects
+        that next run alone, and one that was alone already is quarantined.
+        """
+
+        def work(connection: Connection) -> None:
+            now = self.clock(connection)
+            held = self._held(connection, claims)
+            guilty = [row for row in held if crashed and row.suspect]
+            others = [row for row in held if row not in guilty]
+            outcome = "crashed" if crashed else "released"
+            if guilty:
+                connection.execute(
+                    update(tasks)
+                    .where(tasks.c.id.in_([row.id for row in guilty]))
+                    .values(
+                        state=State.QUARANTINED,
+                        crashes=tasks.c.crashes + 1,
+                        finished_at=now,
+                        reason_code="quarantined",
+                        reason=f"the engine died while it ran this task alone: {reason}",
+                    )
+                )
+            if others:
+                values: dict[str, Any] = {"state": State.PENDING, "worker_id": None}
+                if crashed:
+                    values |= {"suspect": True, "crashes": tasks.c.crashes + 1}
+                connection.execute(
+                    update(tasks).where(tasks.c.id.in_([row.id for row in others])).values(values)
+                )
+            for rows, end in ((guilty, "quarantined"), (others, outcome)):
+                close_attempts(connection, [(r.id, r.attempt) for r in rows], end, now, reason)
+
+        if claims:
+            self.write(work)
+
+    def still_mine(self, worker_id: str) -> frozenset[str]:
+        """Ids of the tasks that this worker holds in the store's eyes."""
+        statement = select(tasks.c.id).where(
+            tasks.c.worker_id == worker_id, tasks.c.state == State.RUNNING
+        )
+        return self.read(lambda c: frozenset(c.execute(statement).scalars()))
+
+    def bury(self, source: str, reason: str, body: bytes, task_id: str | None = None) -> None:
+        """Keep what is known of a message that no worker can use."""
+
+        row = {
+            "source": source,
+            "reason": reason,
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "head": body[:200].decode("ascii", "backslashreplace"),
+            "task_id": task_id,
+        }
+        self.write(
+            lambda connection: connection.execute(
+                insert(dead_letters), [{**row, "at": self.clock(connection)}]
+            )
+        )
+
+    def _state(self) -> ColumnElement[str]:
+        """The state, kept from SQLite's planner: with eight ids or more and a bare state it
+        leaves the primary key for a state index and scans the backlog (13 times slower)."""
+        return literal_column("+tasks.state") if self.is_sqlite else tasks.c.state
+
+    def _standing(
+        self, connection: Connection, by_id: Mapping[str, Outcome]
+    ) -> tuple[list[Outcome], frozenset[str]]:
+        """The outcomes whose claim still holds, and the ids this very attempt recorded before.
+
+        Looking before calling a row fenced matters: a commit whose answer was
+        lost on the way comes here twice.
+        """
+        rows = connection.execute(
+            select(tasks.c.id, tasks.c.attempt, tasks.c.state)
+            .where(tasks.c.id.in_(sorted(by_id)))
+            .with_for_update()
+        ).all()
+        same = [row for row in rows if row.attempt == by_id[row.id].attempt]
+        mine = [by_id[row.id] for row in same if row.state == State.RUNNING]
+        recorded = (State.SUCCEEDED, State.FAILED)
+        return mine, frozenset(row.id for row in same if row.state in recorded)
+
+    def _held(self, connection: Connection, claims: Sequence[Claim]) -> list[Any]:
+        attempt_of = {claim.task_id: claim.attempt for claim in claims}
+        rows = connection.execute(
+            select(tasks.c.id, tasks.c.attempt, tasks.c.suspect)
+            .where(tasks.c.id.in_(sorted(attempt_of)), self._state() == State.RUNNING)
+            .with_for_update()
+        ).all()
+        return [row for row in rows if row.attempt == attempt_of[row.id]]
+
+    def _record_results(
+        self, connection: Connection, done: Sequence[Outcome], worker_id: str, now: float
+    ) -> None:
+        if not done:
+            return
+        rows = [
+            {
+                "task_id": o.task_id,
+                "attempt": o.attempt,
+                "worker_id": worker_id,
+                "output": dict(o.output or {}),
+                "artifacts": [asdict(artifact) for artifact in o.artifacts],
+                "metrics": dict(o.metrics),
+                "recorded_at": now,
+            }
+            for o in done
+        ]
+        connection.execute(insert(results), rows)
+        connection.execute(
+            update(tasks)
+            .where(tasks.c.id.in_([o.task_id for o in done]))
+            .values(state=State.SUCCEEDED, finished_at=now)
+        )
+        close_attempts(connection, [(o.task_id, o.attempt) for o in done], "succeeded", now)
+
+    def _record_failures(
+        self, connection: Connection, failed: Sequence[Outcome], now: float
+    ) -> None:
+        for o in failed:
+            assert o.failure is not None  # noqa: S101  # the caller chose them by it
+            values = {"reason_code": o.failure.code, "reason": o.failure.message}
+            connection.execute(
+                update(tasks)
+                .where(tasks.c.id == o.task_id)
+                .values(state=State.FAILED, finished_at=now, **values)
+            )
+            ended = [(o.task_id, o.attempt)]
+            close_attempts(connection, ended, "failed", now, o.failure.message)
+
+    def _put_off(self, connection: Connection, again: Sequence[Outcome], now: float) -> None:
+        for o in again:
+            longest = min(RETRY_FIRST * 2 ** (o.attempt - 1), RETRY_LONGEST)
+            pause = random.uniform(0, longest)  # noqa: S311  # full jitter
+            connection.execute(
+                update(tasks)
+                .where(tasks.c.id == o.task_id)
+                .values(state=State.PENDING, worker_id=None, not_before=now + pause)
+            )
+            reason = o.failure.message if o.failure else None
+            close_attempts(connection, [(o.task_id, o.attempt)], "retried", now, reason)
+
+
+#: Columns of a claim, in the order of Claim's fields.
+_CLAIMED = (
+    "id",
+    "job_id",
+    "attempt",
+    "kind",
+    "model",
+    "batch_key",
+    "rows",
+    "params",
+    "seed",
+    "suspect",
+)
+
+
+def _is_worth_retrying(outcome: Outcome, max_attempts: int) -> bool:
+    failure = outcome.failure
+    return failure is not None and failure.retryable and outcome.attempt < max_attempts

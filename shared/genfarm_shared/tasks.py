@@ -1,0 +1,216 @@
+"""The records that travel: a task on its way in, in hand, and on its way out.
+
+Knows no SQL, no queue and no model. Times are UTC seconds since the epoch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a task is.
+
+        pending ──▶ queued ──▶ running ──▶ succeeded
+           ▲          │           │   ├──▶ failed
+           ├──────────┘           │   └──▶ quarantined
+           └──────────────────────┘
+        pending | queued | running ──▶ cancelled | expired
+
+    No edge leaves a terminal state but an explicit retry, which is a new attempt.
+    """
+
+    #: Written down; not yet handed to Redis, or taken back.
+    PENDING = "pending"
+    #: A message is believed to be in Redis or in a worker's hand.
+    QUEUED = "queued"
+    #: A worker claimed it and has not reported.
+    RUNNING = "running"
+    #: One result row exists.
+    SUCCEEDED = "succeeded"
+    #: The engine refused it, or every attempt was spent.
+    FAILED = "failed"
+    #: Withdrawn by a person before a result was recorded.
+    CANCELLED = "cancelled"
+    #: Its deadline passed before it ran.
+    EXPIRED = "expired"
+    #: It crashed the engine while running alone.
+    QUARANTINED = "quarantined"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset(
+    {State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED, State.QUARANTINED}
+)
+
+
+#: Batch keys that begin so belong to one suspect task, which then meets no batch mates.
+ALONE = "alone:"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One request as the producer writes it down."""
+
+    #: `<job>-<index>`, also the id of its Celery message.
+    id: str
+    job_id: str
+    #: Place among the job's inputs, from 0.
+    index: int
+    #: The user's own name for it; unique in the job.
+    custom_id: str
+    kind: str
+    #: Registry key.
+    model: str
+    #: Tasks that may share a batch have equal keys.
+    batch_key: str
+    #: How many rows of a batch it takes (its `n`).
+    rows: int
+    #: Checked parameters of its kind, defaults filled in.
+    params: Mapping[str, Any]
+    #: Alone decides the output.
+    seed: int
+    #: 0 is normal, 9 the most urgent.
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a message says of a task: enough to route and gather, nothing to run."""
+
+    task_id: str
+    kind: str
+    model: str
+    batch_key: str
+    rows: int
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task that a worker holds the right to run."""
+
+    task_id: str
+    job_id: str
+    #: The fence: a later claim has a higher number, and this one's writes then miss.
+    attempt: int
+    kind: str
+    model: str
+    batch_key: str
+    rows: int
+    params: Mapping[str, Any]
+    seed: int
+    #: It was in hand when an engine crashed, and must run alone.
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a task produced, named by its content."""
+
+    #: Place below the farm's artefact store, `ab/abcdef….png`.
+    name: str
+    sha256: str
+    #: Size in bytes.
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task has no result."""
+
+    #: Stable, for programs; see `errors.ItemError`.
+    code: str
+    #: For people: what, and what to do next.
+    message: str
+    #: Whether another attempt could help.
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is recorded for one attempt: an output, or the reason there is none."""
+
+    task_id: str
+    attempt: int
+    #: JSON-ready output of the kind; None when it failed.
+    output: Mapping[str, Any] | None = None
+    artifacts: Sequence[Artifact] = ()
+    failure: Failure | None = None
+    #: Seconds on the engine, size of the batch, and the like.
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it stands in the store."""
+
+    id: str
+    kind: str
+    model: str
+    #: Parameters common to its inputs, as the user gave them.
+    params: Mapping[str, Any]
+    created_at: float
+    #: The name, or the digest of the content; None for a nameless stream.
+    identity: str | None = None
+    name: str | None = None
+    priority: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    #: None while inputs are still being written.
+    total: int | None = None
+    #: Whether its tasks may be dispatched already.
+    released: bool = False
+    #: No task of it starts after that time.
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task as it stands in the store, with its result where it has one."""
+
+    id: str
+    job_id: str
+    index: int
+    custom_id: str
+    kind: str
+    model: str
+    params: Mapping[str, Any]
+    seed: int
+    state: State
+    attempt: int
+    created_at: float
+    worker_id: str | None = None
+    claimed_at: float | None = None
+    finished_at: float | None = None
+    reason_code: str | None = None
+    reason: str | None = None
+    output: Mapping[str, Any] | None = None
+    artifacts: Sequence[Artifact] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker as it last described itself."""
+
+    id: str
+    #: Celery node name, `gpu0@host`.
+    node: str
+    host: str
+    pid: int
+    device: str
+    #: `alive`, `draining`, `stopped` or `dead`.
+    state: str
+    #: What it serves: `key`, `kind`, `default`, `description` of each model.
+    models: Sequence[Mapping[str, Any]]
+    version: str
+    started_at: float
+    beat_at: float
+    report: Mapping[str, Any] = field(default_factory=dict)
+    ended_at: float | None = None
+    reason: str | None = None
