@@ -1,0 +1,78 @@
+"""Files that tasks produce, kept under the hash of their content.
+
+The name comes from the bytes alone: no word of a user is ever in a path, and
+a task that ran twice leaves one file. Knows no task and no model.
+"""
+
+import hashlib
+import os
+import uuid
+from typing import Any
+
+import fsspec
+
+from genfarm_shared.errors import NotFound, Unreachable
+from genfarm_shared.tasks import Artifact
+
+SUFFIXES = {"image/png": ".png", "text/plain": ".txt", "application/json": ".json"}
+
+
+class ArtifactStore:
+    """A folder or bucket behind an fsspec URL. Safe for many threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._files, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+
+    def put(self, data: bytes, media_type: str) -> Artifact:
+        """Keep those bytes; when this returns they are whole under their name.
+
+        Written aside and renamed, so that a reader never sees a part. Raises
+        Unreachable when the store refuses.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = f"{sha256[:2]}/{sha256}{SUFFIXES.get(media_type, '.bin')}"
+        try:
+            if not self._files.exists(self.path(name)):
+                self._write(name, data)
+        except OSError as error:
+            raise Unreachable(
+                f"the artefact store {self.url} refused {len(data)} bytes: {error}. The task is "
+                "not recorded and will be tried again; free space or check GENFARM_ARTIFACTS"
+            ) from error
+        return Artifact(name, sha256, len(data), media_type)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of that artefact. Raises NotFound."""
+        try:
+            with self._files.open(self.path(name), "rb") as file:
+                data: bytes = file.read()
+                return data
+        except FileNotFoundError:
+            raise NotFound(
+                f"artefact {name} is not in {self.url}; was the folder moved, "
+                "or is GENFARM_ARTIFACTS set to another place than the workers use?"
+            ) from None
+
+    def path(self, name: str) -> str:
+        """Where that artefact is: a path for a local store, else a place in the bucket."""
+        return f"{self._root}/{name}"
+
+    def _write(self, name: str, data: bytes) -> None:
+        aside = self.path(f"tmp/{uuid.uuid4().hex}")
+        with self._files.open(aside, "wb") as file:
+            file.write(data)
+            _sync(file)
+        self._files.makedirs(self.path(name).rpartition("/")[0], exist_ok=True)
+        self._files.mv(aside, self.path(name))
+
+
+def _sync(file: Any) -> None:
+    """To the disk, where the file has a descriptor; buckets are durable when closed."""
+    file.flush()
+    descriptor = getattr(file, "fileno", None)
+    if descriptor is not None:
+        try:
+            os.fsync(descriptor())
+        except OSError:  # an object-store buffer has no descriptor behind its fileno
+            return
