@@ -1,0 +1,1 @@
+"""The answering side: Celery workers that hold models and run batches."""

@@ -1,0 +1,88 @@
+"""What `celery -A genfarm_workers.app worker` loads.
+
+The only module that is configured on import, because Celery finds its
+application that way; it connects to nothing until the worker starts.
+"""
+
+import logging
+import signal
+import threading
+from typing import Any
+
+from celery import Celery, bootsteps, signals
+from celery.worker import state as celery_state
+
+from genfarm_shared.errors import GenfarmError, InvalidSetting
+from genfarm_shared.queue import make_app
+from genfarm_shared.settings import Settings
+from genfarm_workers.catalog import choose, read_catalog
+from genfarm_workers.intake import Generate, Intake, queue_order
+from genfarm_workers.node import Node, new_worker_id
+
+log = logging.getLogger(__name__)
+
+
+class NodeStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+    """Starts the farm's side of the worker before Celery takes its first message."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **_options: Any) -> None:
+        self._node: Node = worker.app.node
+
+    def start(self, worker: Any) -> None:
+        try:
+            self._node.start(worker.hostname)
+        except GenfarmError as error:
+            log.critical("worker does not start: %s", error)
+            raise SystemExit(5) from error
+        # Celery's own warm shutdown closes the connection first; ours lets running batches
+        # end, and their messages be acknowledged, while the connection is still there.
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def stop(self, worker: Any) -> None:
+        self._node.drain()
+
+    def _on_term(self, _signum: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, self._on_second_term)
+        threading.Thread(target=self._drain, name="drain").start()
+
+    def _on_second_term(self, _signum: int, _frame: object) -> None:
+        celery_state.should_terminate = 0
+
+    def _drain(self) -> None:
+        try:
+            self._node.drain()
+        finally:
+            celery_state.should_stop = 0
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """The Celery application of one worker process."""
+    if not settings.broker:
+        raise InvalidSetting(
+            "GENFARM_BROKER is not set: a worker needs the farm's broker, such as "
+            "redis://host:6379/0; for a farm on this machine alone run `genfarm up`"
+        )
+    catalog = choose(read_catalog(settings.registry_path), settings.models)
+    intake = Intake()
+    worker_id = new_worker_id()
+    app = make_app(
+        settings.broker, list(catalog), worker_id=worker_id, queue_order=queue_order(intake)
+    )
+    # No pool runs tasks; and nothing but the lines of the batcher bounds what is taken in.
+    app.conf.update(worker_pool="solo", worker_concurrency=1, worker_prefetch_multiplier=0)
+    app.register_task(Generate(intake))
+    app.node = Node(settings, worker_id, catalog, intake)
+    app.steps["worker"].add(NodeStep)
+    return app
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery has no types
+def _set_up_logging(loglevel: int = logging.INFO, **_options: Any) -> None:
+    logging.basicConfig(
+        level=loglevel, format="%(asctime)s %(levelname)-7s %(name)s %(message)s", force=True
+    )
+
+
+app = make_worker_app(Settings.load())

@@ -1,0 +1,132 @@
+"""Gathers hints into batches. Pure: no clock, no thread, no queue, no model.
+
+    admit ──▶ one line of waiting tasks per batch key ──▶ next_batch
+
+A batch has one key and is bounded in rows. Nothing lingers: whatever waits
+goes as soon as the engine has room, because an idle device is never made
+better by waiting. Models take turns, and so do the keys of one model.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from genfarm_shared.tasks import ALONE, Hint
+
+#: An engine is refilled when a quarter of its rows are free: finer would claim tasks one
+#: by one, coarser would leave rows empty. Not measured.
+REFILL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tasks to claim together."""
+
+    model: str
+    batch_key: str
+    hints: tuple[Hint, ...]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is one suspect task that must have the engine to itself."""
+        return self.batch_key.startswith(ALONE)
+
+
+class Batcher:
+    """The waiting tasks of one worker. Not for two threads at once."""
+
+    def __init__(self, slots: Mapping[str, int]) -> None:
+        """`slots` are the batch rows that the engine of each served model holds at once."""
+        self._slots = dict(slots)
+        #: Lines by model and key; both levels are kept in the order of their turns.
+        self._lines: OrderedDict[str, OrderedDict[str, deque[Hint]]] = OrderedDict()
+        self._ids: set[str] = set()
+
+    def admit(self, hint: Hint) -> bool:
+        """Take one task in; False when it waits here already."""
+        if hint.task_id in self._ids:
+            return False
+        self._ids.add(hint.task_id)
+        lines = self._lines.setdefault(hint.model, OrderedDict())
+        lines.setdefault(hint.batch_key, deque()).append(hint)
+        return True
+
+    def is_full(self, model: str) -> bool:
+        """Whether a whole engine load of that model waits here, so that others should take more."""
+        lines = self._lines.get(model)
+        if not lines:
+            return False
+        return (
+            sum(self._rows(hint) for line in lines.values() for hint in line)
+            >= (self._slots[model])
+        )
+
+    def next_batch(self, in_hand: Mapping[str, int]) -> Batch | None:
+        """The next tasks to run, or None while nothing waits or nothing fits.
+
+        `in_hand` are the rows that the engine holds of each model. It is kept
+        one load ahead, so that the device need not wait for a claim.
+        """
+        idle = not any(in_hand.values())
+        for model in list(self._lines):
+            free = 2 * self._slots[model] - in_hand.get(model, 0)
+            for key in list(self._lines[model]):
+                if key.startswith(ALONE) and not idle:
+                    continue
+                hints = self._fit(model, key, free)
+                if hints:
+                    return self._take(model, key, hints)
+        return None
+
+    def waiting(self) -> int:
+        """How many tasks wait."""
+        return len(self._ids)
+
+    def discard(self, task_ids: Collection[str]) -> None:
+        """Forget tasks that wait here."""
+        gone = self._ids.intersection(task_ids)
+        for model in list(self._lines):
+            for key, line in list(self._lines[model].items()):
+                kept = deque(hint for hint in line if hint.task_id not in gone)
+                self._replace(model, key, kept)
+        self._ids -= gone
+
+    def _fit(self, model: str, key: str, free: int) -> tuple[Hint, ...]:
+        """The head of a line, as much as fits; empty while too little is free to bother."""
+        slots = self._slots[model]
+        line = self._lines[model][key]
+        room = min(free, slots)
+        chosen: list[Hint] = []
+        for hint in line:
+            if chosen and self._rows(hint) > room:
+                break
+            if self._rows(hint) > free:
+                break
+            chosen.append(hint)
+            room -= self._rows(hint)
+        enough = len(chosen) == len(line) or free >= max(1, slots // REFILL)
+        return tuple(chosen) if enough else ()
+
+    def _take(self, model: str, key: str, hints: tuple[Hint, ...]) -> Batch:
+        line = self._lines[model][key]
+        for hint in hints:
+            line.popleft()
+            self._ids.discard(hint.task_id)
+        self._replace(model, key, line)
+        if model in self._lines:  # its next turn comes after the others'
+            self._lines.move_to_end(model)
+            if key in self._lines[model]:
+                self._lines[model].move_to_end(key)
+        return Batch(model, key, hints)
+
+    def _replace(self, model: str, key: str, line: deque[Hint]) -> None:
+        if line:
+            self._lines[model][key] = line
+            return
+        del self._lines[model][key]
+        if not self._lines[model]:
+            del self._lines[model]
+
+    def _rows(self, hint: Hint) -> int:
+        """A task of more rows than the engine has counts as one whole load."""
+        return min(hint.rows, self._slots[hint.model])

@@ -1,0 +1,70 @@
+"""What an engine is: the one interface between the farm and a loaded model.
+
+Engines live in the engine process and know no queue, no store and no clock
+but the one they are given. A new kind of model is one file here and one line
+in `engines/registry.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from genfarm_shared.tasks import Claim, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Pixels on their way out of an engine; encoding happens elsewhere."""
+
+    width: int
+    height: int
+    #: Row-major RGB, `height * width * 3` bytes.
+    rgb: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How one task ended on the engine: an output or a failure."""
+
+    task_id: str
+    #: JSON-ready; None when it failed.
+    output: dict[str, Any] | None = None
+    pictures: Sequence[Picture] = ()
+    failure: Failure | None = None
+    #: `batch_size` (tasks that shared the device call), `engine_seconds`, and counts such
+    #: as `output_tokens`.
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """A loaded model that tasks are admitted to and that works in steps.
+
+    One thread calls it. A step is one device call where the model allows
+    (a decode step, a denoise step, a whole batch where it does not), so that
+    between two steps tasks can join, leave and be cancelled.
+    """
+
+    #: Most batch rows it holds at once; a task takes `Claim.rows` of them.
+    slots: int
+
+    def load(self) -> None:
+        """Load weights and warm up. Raises ModelUnavailable, saying what is missing."""
+
+    def free_rows(self, batch_key: str) -> int:
+        """How many rows of tasks with that key it can admit right now."""
+
+    def admit(self, claims: Sequence[Claim]) -> None:
+        """Take tasks of one batch key, at most `free_rows` of them in rows.
+
+        A task whose parameters this model cannot run is not raised for: it
+        comes back from the next `step` with a failure.
+        """
+
+    def step(self, now: float) -> list[Output]:
+        """Do one unit of work; return the tasks that ended in it. `now` is monotonic seconds."""
+
+    def wakes_at(self, now: float) -> float | None:
+        """When `step` is next worth calling: `now` for at once, None while it holds nothing."""
+
+    def drop(self, task_ids: Sequence[str]) -> None:
+        """Forget tasks at once; they never come back from `step`."""

@@ -1,0 +1,178 @@
+"""Takes messages straight from Celery's consumer and holds them un-acked.
+
+The task's `Strategy` is Celery's own seam: no pool is in the way, and Celery
+still answers pings and Flower. A model whose line is full is left out of the
+next blocking pop, so that other workers get its tasks. Knows no model and no
+store.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import InvalidTaskError
+from kombu.utils.scheduling import round_robin_cycle
+
+from genfarm_shared.queue import TASK_NAME, queue_name
+from genfarm_shared.tasks import Claim, Hint
+from genfarm_workers.engines import Output
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Held:
+    """A message in this worker's hands."""
+
+    hint: Hint
+    acknowledge: Callable[[], object]
+    #: How Flower names the task.
+    shadow: str
+    argsrepr: str
+    #: Monotonic seconds.
+    started_at: float = 0.0
+
+
+class Intake:
+    """The messages of one worker. `receive` runs on Celery's thread, the rest on any."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._consumer: Any = None
+        self._offer: Callable[[Hint], bool] = lambda hint: False
+        self._is_full: Callable[[str], bool] = lambda model: True
+
+    def connect(self, offer: Callable[[Hint], bool], is_full: Callable[[str], bool]) -> None:
+        """Say where hints go, and how to ask whether a model's line is full."""
+        self._offer = offer
+        self._is_full = is_full
+
+    def is_open(self, queue: str) -> bool:
+        """Whether messages of that queue are wanted now."""
+        return not self._is_full(queue.removeprefix(queue_name("")))
+
+    def receive(self, consumer: Any, message: Any, acknowledge: Callable[[], object]) -> None:
+        """Hold one message and offer its hint. Raises InvalidTaskError for one it cannot read."""
+        self._consumer = consumer
+        hint = _hint(message)
+        headers = message.headers
+        held = Held(
+            hint, acknowledge, headers.get("shadow") or TASK_NAME, headers.get("argsrepr") or ""
+        )
+        with self._lock:
+            double = hint.task_id in self._held
+            if not double:
+                self._held[hint.task_id] = held
+        if double:  # the message in hand stands for both
+            acknowledge()
+            return
+        self._send("received", held, args=held.argsrepr, kwargs="{}", retries=0)
+        if not self._offer(hint):
+            self.discard([hint.task_id])
+
+    def started(self, claims: Iterable[Claim]) -> None:
+        """Tell Flower that those tasks are on the engine."""
+        for held in self._find(claim.task_id for claim in claims):
+            held.started_at = time.monotonic()
+            self._on_hub(self._send, "started", held)
+
+    def acknowledge(self, outputs: Iterable[Output]) -> None:
+        """Let go of tasks whose outcome is recorded, and tell Flower how they ended."""
+        for output in outputs:
+            for held in self._find([output.task_id], forget=True):
+                self._on_hub(self._send_end, held, output)
+                self._on_hub(held.acknowledge)
+
+    def discard(self, task_ids: Iterable[str], event: str | None = "revoked") -> None:
+        """Let go of tasks that are not this worker's to run: ended, taken or cancelled."""
+        for held in self._find(task_ids, forget=True):
+            if event is not None:
+                self._on_hub(self._send, event, held, terminated=False, signum=None, expired=False)
+            self._on_hub(held.acknowledge)
+
+    def count(self) -> int:
+        """How many messages are held."""
+        return len(self._held)
+
+    def _find(self, task_ids: Iterable[str], *, forget: bool = False) -> list[Held]:
+        with self._lock:
+            get = self._held.pop if forget else self._held.get
+            return [held for task_id in task_ids if (held := get(task_id, None)) is not None]
+
+    def _on_hub(self, work: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Run on Celery's thread: its connection is not for two threads at once."""
+        hub = getattr(self._consumer, "hub", None)
+        if hub is not None:
+            hub.call_soon(lambda: work(*args, **kwargs))
+
+    def _send_end(self, held: Held, output: Output) -> None:
+        if output.failure is not None:
+            said = f"{output.failure.code}: {output.failure.message}"
+            self._send("failed", held, exception=said, traceback="")
+            return
+        runtime = time.monotonic() - held.started_at
+        result = f"ok · batch of {output.metrics.get('batch_size', 1)}"
+        self._send("succeeded", held, result=result, runtime=runtime)
+
+    def _send(self, event: str, held: Held, **fields: Any) -> None:
+        dispatcher = getattr(self._consumer, "event_dispatcher", None)
+        if dispatcher is not None and dispatcher.enabled:
+            task_id = held.hint.task_id
+            dispatcher.send(f"task-{event}", uuid=task_id, name=held.shadow, **fields)
+
+
+class Generate(Task):  # type: ignore[misc]  # celery has no types
+    """The one Celery task of the farm. It never reaches a pool: see `Strategy`."""
+
+    name = TASK_NAME
+    ignore_result = True
+    acks_late = True
+    Strategy = "genfarm_workers.intake:strategy"
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+
+    def run(self, *args: object) -> None:
+        raise InvalidTaskError(
+            "genfarm tasks are run by their engine, not by a pool; submit them with genfarm.Farm"
+        )
+
+
+def strategy(task: Generate, app: Celery, consumer: Any, **_options: Any) -> Callable[..., None]:
+    """What Celery calls with each message of `Generate`."""
+
+    def take(
+        message: Any, body: Any, ack: Callable[..., object], reject: Any, callbacks: Any, **_: Any
+    ) -> None:
+        # A connection that broke meanwhile is logged, not raised: the row is recorded anyway.
+        task.intake.receive(consumer, message, lambda: ack(log, consumer.connection_errors))
+
+    return take
+
+
+def queue_order(intake: Intake) -> Callable[[], round_robin_cycle]:
+    """Kombu's `queue_order_strategy`: in turn, leaving out queues that are not open."""
+
+    class OpenQueues(round_robin_cycle):  # type: ignore[misc]  # kombu has no types
+        def consume(self, n: int) -> list[str]:
+            return [queue for queue in super().consume(n) if intake.is_open(queue)]
+
+    return OpenQueues
+
+
+def _hint(message: Any) -> Hint:
+    try:
+        kind, model, batch_key, rows = message.payload[0]
+        task_id = message.headers["id"]
+        priority = 9 - int(message.properties.get("priority") or 0)
+        well_formed = isinstance(rows, int) and rows > 0 and 0 <= priority <= 9
+        if well_formed and all(isinstance(s, str) for s in (kind, model, batch_key, task_id)):
+            return Hint(task_id, kind, model, batch_key, rows, priority)
+    except (ValueError, LookupError, TypeError) as error:
+        raise InvalidTaskError(f"not a message of genfarm: {error}") from error
+    raise InvalidTaskError("not a message of genfarm: expected [kind, model, batch key, rows]")

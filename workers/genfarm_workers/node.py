@@ -1,0 +1,122 @@
+"""One worker process put together: store, broker, engine, threads, and their end.
+
+Knows Celery only as something that delivers messages to the intake.
+"""
+
+import importlib.metadata
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.keeper import Keeper, KeeperThread
+from genfarm_shared.queue import Broker
+from genfarm_shared.settings import Settings
+from genfarm_shared.store import Store
+from genfarm_shared.tasks import WorkerRecord
+from genfarm_workers.batcher import Batcher
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.device import pin
+from genfarm_workers.host import EngineHost
+from genfarm_workers.intake import Intake
+from genfarm_workers.lease import Lease
+from genfarm_workers.recorder import Recorder
+from genfarm_workers.runner import Runner
+
+log = logging.getLogger(__name__)
+
+#: Exit code of a worker that was judged dead (EX_TEMPFAIL: start me again).
+FENCED = 75
+
+
+def new_worker_id() -> str:
+    """Unique for ever: a restarted worker is another worker."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Node:
+    """A worker process of the farm."""
+
+    def __init__(
+        self, settings: Settings, worker_id: str, catalog: Mapping[str, ModelEntry], intake: Intake
+    ) -> None:
+        self._settings = settings
+        self._worker_id = worker_id
+        self._catalog = catalog
+        self._intake = intake
+        self._drain_once = threading.Lock()
+
+    def start(self, name: str) -> None:
+        """Connect, enlist, start the engine and every thread. `name` is the Celery node name.
+
+        Raises GenfarmError when the store or the broker is out of reach.
+        """
+        settings = self._settings
+        self._store = Store(settings.store_url)
+        self._broker = Broker(settings.broker)
+        self._broker.ping()
+        artifacts = ArtifactStore(settings.artifacts_url)
+        recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
+        self._host = EngineHost(pin(settings.device, settings.threads), self._catalog)
+        batcher = Batcher({key: entry.slots for key, entry in self._catalog.items()})
+        self._runner = Runner(
+            self._worker_id, self._store, self._intake, self._host, batcher, recorder
+        )
+        self._store.enlist(self._describe(name))
+        self._runner.start()
+        self._lease = Lease(
+            self._store,
+            self._worker_id,
+            settings.beat_seconds,
+            report=self._host.report,
+            after=self._runner.drop_lost,
+            on_lost=self._fence,
+        )
+        self._lease.start()
+        keeper = Keeper(self._store, self._broker, settings)
+        self._keeper = KeeperThread(keeper, settings.tick_seconds)
+        self._keeper.start()
+        log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))
+
+    def drain(self) -> None:
+        """Finish what the engine holds within `drain_timeout`, give back the rest, sign off."""
+        if not self._drain_once.acquire(blocking=False):
+            return
+        log.info("worker %s drains", self._worker_id)
+        self._keeper.stop()
+        self._store.drain(self._worker_id)
+        self._runner.drain(self._settings.drain_timeout)
+        self._lease.stop()
+        self._store.retire(self._worker_id, "stopped")
+        self._broker.close()
+
+    def _fence(self) -> None:
+        self._host.stop()
+        os._exit(FENCED)
+
+    def _describe(self, name: str) -> WorkerRecord:
+        models: list[dict[str, Any]] = [
+            {
+                "key": entry.key,
+                "kind": entry.kind,
+                "default": entry.default,
+                "description": entry.description,
+            }
+            for entry in self._catalog.values()
+        ]
+        return WorkerRecord(
+            id=self._worker_id,
+            node=name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._settings.device,
+            state="alive",
+            models=models,
+            version=importlib.metadata.version("genfarm"),
+            started_at=0.0,
+            beat_at=0.0,
+        )

@@ -1,0 +1,200 @@
+"""Moves tasks through the worker: line → claim → engine → record → let go.
+
+    Celery's thread   Intake.receive ─▶ offer ─▶ Batcher
+    feeder            Batcher ─▶ Store.claim ─▶ EngineHost
+    collector         EngineHost ─▶ RecorderThread (or buries a dead engine)
+    recorder          Store.commit ─▶ Intake.acknowledge
+
+Knows no model.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from genfarm_shared.errors import Unreachable
+from genfarm_shared.store import Store
+from genfarm_shared.store.working import Committed
+from genfarm_shared.tasks import Claim, Hint
+from genfarm_workers.batcher import Batch, Batcher
+from genfarm_workers.host import EngineHost
+from genfarm_workers.intake import Intake
+from genfarm_workers.recorder import Ended, Recorder, RecorderThread
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds between two tries while the store is down.
+PAUSE = 0.5
+#: Seconds that the collector listens before it looks at the watchdog.
+LISTEN = 0.2
+
+
+class Runner:
+    """The three threads between a worker's messages and its engine."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        store: Store,
+        intake: Intake,
+        host: EngineHost,
+        batcher: Batcher,
+        recorder: Recorder,
+    ) -> None:
+        self._worker_id = worker_id
+        self._store = store
+        self._intake = intake
+        self._host = host
+        self._batcher = batcher
+        self._recorder = RecorderThread(recorder, self._recorded)
+        self._changed = threading.Condition()
+        self._draining = False
+        self._stopped = threading.Event()
+        self._unrecorded = 0
+        intake.connect(self.offer, self.is_full)
+
+    def start(self) -> None:
+        """Start the engine and the threads."""
+        self._host.start()
+        self._recorder.start()
+        for work in (self._feed, self._collect):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+
+    def offer(self, hint: Hint) -> bool:
+        """Take a hint into its line; False when it waits there already."""
+        with self._changed:
+            # While draining it stays un-acked in hand, and Celery puts it back at the end.
+            taken = self._draining or self._batcher.admit(hint)
+            self._changed.notify()
+        return taken
+
+    def is_full(self, model: str) -> bool:
+        """Whether to leave further tasks of that model to other workers."""
+        with self._changed:
+            return self._draining or self._batcher.is_full(model)
+
+    def drop_lost(self) -> None:
+        """Take from the engine what the store no longer counts as ours: cancelled, or claimed
+        by another after we were taken for dead."""
+        before = self._host.in_hand()
+        if not before:
+            return
+        mine = self._store.still_mine(self._worker_id)
+        dropped = self._host.drop([task_id for task_id in before if task_id not in mine])
+        self._intake.discard(dropped)
+        self._notify()
+
+    def drain(self, timeout: float) -> None:
+        """Take nothing new, let the engine finish, then give back what is left."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+            self._changed.wait_for(self._is_idle, timeout)
+        self._stopped.set()
+        self._notify()
+        left = self._host.stop()
+        self._recorder.stop()
+        self._recorder.join(5.0)
+        if left:
+            self._store.release(left, "its worker was stopped")
+
+    def _is_idle(self) -> bool:
+        return not self._host.in_hand() and self._unrecorded == 0
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _feed(self) -> None:
+        while not self._stopped.is_set():
+            with self._changed:
+                batch = self._next_batch()
+                if batch is None:
+                    self._changed.wait(1.0)
+                    continue
+            claims = self._claim(batch)
+            if claims:
+                self._submit(claims)
+
+    def _next_batch(self) -> Batch | None:
+        if self._draining:
+            return None
+        return self._batcher.next_batch(self._host.rows_in_hand())
+
+    def _claim(self, batch: Batch) -> list[Claim]:
+        """The claims of a batch; what the store does not grant is let go."""
+        task_ids = [hint.task_id for hint in batch.hints]
+        claims = self._insist(lambda: self._store.claim(task_ids, self._worker_id))
+        granted = {claim.task_id for claim in claims}
+        self._intake.discard([task_id for task_id in task_ids if task_id not in granted])
+        if batch.is_alone:
+            return claims
+        suspects = [claim for claim in claims if claim.suspect]
+        if suspects:  # an old hint of a task that must now run alone: it comes back with a new one
+            self._give_back(suspects, "a suspect must run alone")
+        return [claim for claim in claims if not claim.suspect]
+
+    def _submit(self, claims: list[Claim]) -> None:
+        """Hand claims to the engine, once it lives; a suspect also has it to itself."""
+        self._intake.started(claims)
+        while not self._host.submit(claims):
+            if self._stopped.wait(PAUSE):
+                self._give_back(claims, "its worker was stopped")
+                return
+        while claims[0].suspect and self._host.in_hand() and not self._stopped.is_set():
+            with self._changed:
+                self._changed.wait(LISTEN)
+
+    def _collect(self) -> None:
+        while not self._stopped.is_set():
+            ended = self._host.receive(LISTEN)
+            if ended is None:
+                self._restart_engine()
+            elif ended:
+                with self._changed:
+                    self._unrecorded += len(ended)
+                    self._changed.notify_all()
+                self._recorder.hand_in(ended)
+
+    def _restart_engine(self) -> None:
+        if self._stopped.is_set():
+            return
+        held, reason = self._host.bury()
+        log.error("engine lost with %d tasks in hand: %s", len(held), reason)
+        if held:
+            self._give_back(held, reason, crashed=True)
+        if not self._stopped.wait(self._host.pause_seconds()):
+            self._host.start()
+            self._notify()
+
+    def _give_back(self, claims: Sequence[Claim], reason: str, *, crashed: bool = False) -> None:
+        """The messages first: once the rows are free, another worker's events may overtake."""
+        self._intake.discard([claim.task_id for claim in claims], event=None)
+        self._insist(lambda: self._store.release(claims, reason, crashed=crashed))
+
+    def _recorded(self, ended: Sequence[Ended], committed: Committed) -> None:
+        """On the recorder's thread: let go of what was recorded; the rest comes back by itself."""
+        outputs = {one.claim.task_id: one.output for one in ended}
+        self._intake.acknowledge([outputs[task_id] for task_id in committed.recorded])
+        self._intake.discard(committed.retried, event=None)
+        self._intake.discard(committed.fenced)
+        if committed.fenced:
+            log.warning("%d results refused: cancelled, or claimed since", len(committed.fenced))
+        with self._changed:
+            self._unrecorded -= len(ended)
+            self._changed.notify_all()
+
+    def _insist(self, work: Callable[[], T]) -> T:
+        """Do it, waiting out a store that is down."""
+        failing = False
+        while True:
+            try:
+                return work()
+            except Unreachable as error:
+                if not failing:
+                    log.warning("waiting: %s", error)
+                failing = True
+                time.sleep(PAUSE)
