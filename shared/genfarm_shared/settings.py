@@ -24,7 +24,7 @@ from pydantic_settings import (
 from genfarm_shared.errors import InvalidSetting
 
 PREFIX = "GENFARM_"
-BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps")
+BROKER_SCHEMES = ("redis", "rediss")
 
 
 class Settings(BaseSettings):

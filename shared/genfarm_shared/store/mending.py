@@ -28,11 +28,10 @@ class Mending(Database):
 
         def work(connection: Connection) -> list[Hint]:
             now = self.clock(connection)
-            ready = self._ready_jobs(connection)
-            if not ready:
-                return []
             queued = select(func.count()).where(tasks.c.state == State.QUEUED)
             room = window - connection.execute(queued).scalar_one()
+            # Looked for last: it is a statement per job, under SQLite's one write lock.
+            ready = self._ready_jobs(connection) if room > 0 else []
             hints: list[Hint] = []
             while ready and room > 0:
                 priority = ready[0][0]
@@ -192,10 +191,13 @@ class Mending(Database):
             .order_by(tasks.c.index)
             .limit(share)
             .with_for_update(skip_locked=True)
+            # PostgreSQL may run a plain subquery once a row, and then the limit means nothing.
+            .cte("chosen")
+            .prefix_with("MATERIALIZED")
         )
         rows = connection.execute(
             update(tasks)
-            .where(tasks.c.id.in_(chosen.scalar_subquery()), tasks.c.state == State.PENDING)
+            .where(tasks.c.id.in_(select(chosen.c.id)), tasks.c.state == State.PENDING)
             .values(state=State.QUEUED, queued_at=now)
             .returning(
                 tasks.c.index.label("place"),

@@ -1,0 +1,135 @@
+"""Messages are Celery's own, and the keeper finds what Redis lost."""
+
+import json
+
+import pytest
+import redis
+from celery import Celery
+from kombu import Connection
+
+from genfarm_shared.errors import Unreachable
+from genfarm_shared.keeper import Keeper, dispatch
+from genfarm_shared.queue import PREFIX, TASK_NAME, Broker, make_app
+from genfarm_shared.settings import Settings
+from genfarm_shared.store import Store
+from genfarm_shared.tasks import Hint, State
+
+from .farmyard import add_job, add_worker, ids, states
+
+
+def test_stock_celery_reads_a_published_message(broker_url: str) -> None:
+    Broker(broker_url).publish([Hint("job1-000007", "sleep", "sleep", "sleep|", 3, priority=2)])
+    app: Celery = make_app(broker_url, ["sleep"], worker_id="w")
+    with Connection(broker_url, transport_options=app.conf.broker_transport_options) as connection:
+        message = connection.SimpleQueue(app.amqp.queues["model.sleep"]).get(timeout=5)
+        message.ack()
+    assert message.headers["task"] == TASK_NAME
+    assert message.headers["id"] == "job1-000007"
+    assert message.headers["shadow"] == "sleep · sleep"
+    assert "job1" in message.headers["argsrepr"]
+    assert message.payload[0] == ["sleep", "sleep", "sleep|", 3]
+
+
+def test_the_urgent_are_taken_first(broker_url: str) -> None:
+    hints = [Hint(f"j-{p}", "sleep", "sleep", "sleep", 1, priority=p) for p in (0, 9, 4)]
+    Broker(broker_url).publish(hints)
+    app = make_app(broker_url, ["sleep"], worker_id="w")
+    with Connection(broker_url, transport_options=app.conf.broker_transport_options) as connection:
+        queue = connection.SimpleQueue(app.amqp.queues["model.sleep"])
+        order = [queue.get(timeout=5).headers["id"] for _ in hints]
+    assert order == ["j-9", "j-4", "j-0"]
+
+
+def test_messages_carry_no_parameters(broker_url: str) -> None:
+    store = Store("sqlite:///" + str(Settings.load().home / "farm.db"))
+    add_job(store, 1)
+    dispatch(store, Broker(broker_url), 10)
+    with redis.Redis.from_url(broker_url) as client:
+        (raw,) = client.lrange(f"{PREFIX}model.sleep:9", 0, -1)
+    assert set(json.loads(raw)) == {
+        "body",
+        "content-encoding",
+        "content-type",
+        "headers",
+        "properties",
+    }
+    assert b"seconds" not in raw
+
+
+def test_a_broker_that_is_down_is_named_without_its_password() -> None:
+    with pytest.raises(Unreachable, match=r"redis://:\*\*\*@127.0.0.1:1/0 does not answer"):
+        Broker("redis://:secret@127.0.0.1:1/0").ping()
+
+
+@pytest.fixture
+def keeper(store: Store, broker_url: str) -> Keeper:
+    return Keeper(store, Broker(broker_url), Settings.load(broker=broker_url, lease_seconds=5))
+
+
+def age_queued_rows(store: Store) -> None:
+    store.write(lambda c: c.exec_driver_sql("UPDATE tasks SET queued_at = queued_at - 100"))
+
+
+def test_all_messages_come_back_after_redis_lost_its_data(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    job = add_job(store, 50)
+    keeper.tick(0.0)
+    with redis.Redis.from_url(broker_url) as client:
+        client.flushall()
+    age_queued_rows(store)
+    keeper.tick(30.0)
+    assert Broker(broker_url).task_ids() == set(ids(job, 50))
+    assert states(store, job) == {State.QUEUED: 50}
+
+
+def test_a_message_that_is_there_is_not_sent_twice(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    add_job(store, 5)
+    keeper.tick(0.0)
+    age_queued_rows(store)
+    keeper.tick(30.0)
+    with redis.Redis.from_url(broker_url) as client:
+        assert client.llen(f"{PREFIX}model.sleep:9") == 5
+
+
+def test_a_dead_workers_unacked_messages_are_sent_again(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    job = add_job(store, 2)
+    add_worker(store, "dead")
+    keeper.tick(0.0)
+    with redis.Redis.from_url(broker_url) as client:  # as kombu does when it takes a message
+        for tag in ("a", "b"):
+            raw = client.rpop(f"{PREFIX}model.sleep:9")
+            client.hset(f"{PREFIX}unacked.dead", tag, json.dumps([json.loads(raw), "", "sleep"]))
+        store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0"))
+        keeper.tick(10.0)
+        assert client.hlen(f"{PREFIX}unacked.dead") == 0
+        assert client.llen(f"{PREFIX}model.sleep:9") == 2
+    assert states(store, job) == {State.QUEUED: 2}
+
+
+def test_a_keeper_judges_nobody_before_a_whole_healthy_lease(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    add_worker(store, "late")
+    store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0"))
+    keeper.tick(0.0)
+    keeper.tick(4.9)
+    assert [worker.id for worker in store.list_workers()] == ["late"]
+    keeper.tick(5.1)
+    assert store.list_workers() == []
+
+
+def test_two_keepers_at_once_publish_each_task_once(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    job = add_job(store, 30)
+    other = Keeper(store, Broker(broker_url), Settings.load(broker=broker_url))
+    keeper.tick(0.0)
+    other.tick(0.0)
+    with redis.Redis.from_url(broker_url) as client:
+        assert client.llen(f"{PREFIX}model.sleep:9") == 30
+    assert states(store, job) == {State.QUEUED: 30}

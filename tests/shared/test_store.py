@@ -1,0 +1,228 @@
+"""One behaviour on every database: what is written, claimed, recorded and read."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from genfarm_shared.errors import InvalidSetting, NotFound, Unreachable
+from genfarm_shared.store import Store
+from genfarm_shared.tasks import JobRecord, State
+
+from .farmyard import (
+    add_job,
+    add_worker,
+    commit,
+    done,
+    failed,
+    ids,
+    make_task,
+    states,
+)
+
+
+def test_what_insert_returned_for_is_there(store: Store) -> None:
+    job = add_job(store, 3)
+    records = store.read_after(job.id, -1, 10)
+    assert [record.index for record in records] == [0, 1, 2]
+    assert records[2].params == {"seconds": 0.0, "seed": 2}
+    assert states(store, job) == {State.PENDING: 3}
+
+
+def test_inserting_again_writes_nothing_twice(store: Store) -> None:
+    job = add_job(store, 3)
+    store.insert([make_task(job, index) for index in range(5)])
+    assert states(store, job) == {State.PENDING: 5}
+
+
+def test_a_job_of_the_same_identity_is_found_and_not_written(store: Store) -> None:
+    first = add_job(store, 1, identity="name:foxes", name="foxes")
+    again = replace(first, id="another")
+    found, written = store.open_job(again)
+    assert (found.id, written) == (first.id, False)
+
+
+def test_only_one_of_many_workers_gets_a_task(store: Store) -> None:
+    job = add_job(store, 40)
+    for name in ("w1", "w2", "w3", "w4"):
+        add_worker(store, name)
+    won: list[str] = []
+
+    def claim(worker: str) -> None:
+        won.extend(claim.task_id for claim in store.claim(ids(job, 40), worker))
+
+    threads = [threading.Thread(target=claim, args=(f"w{n}",)) for n in (1, 2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == ids(job, 40)
+
+
+def test_a_worker_that_is_not_alive_claims_nothing(store: Store) -> None:
+    job = add_job(store, 1)
+    assert store.claim(ids(job, 1), "nobody") == []
+    add_worker(store)
+    store.retire("w1", "test")
+    assert store.claim(ids(job, 1), "w1") == []
+
+
+def test_a_result_is_recorded_once_however_often_it_is_committed(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    (claim,) = store.claim(ids(job, 1), "w1")
+    for _ in range(3):
+        assert commit(store, done(claim, 7)).recorded == {claim.task_id}
+    (record,) = store.read_tasks([claim.task_id])
+    assert (record.state, record.output) == (State.SUCCEEDED, {"value": 7})
+    assert store.count_results([job.id]) == 1
+    assert store.count_attempts([job.id]) == {"succeeded": 1}
+
+
+def test_a_result_of_an_older_attempt_is_refused(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    (old,) = store.claim(ids(job, 1), "w1")
+    store.release([old], "given back")
+    (new,) = store.claim(ids(job, 1), "w1")
+    assert new.attempt == old.attempt + 1
+    assert commit(store, done(old, "old")).fenced == {old.task_id}
+    assert commit(store, done(new, "new")).recorded == {new.task_id}
+    (record,) = store.read_tasks([new.task_id])
+    assert record.output == {"value": "new"}
+
+
+def test_a_cancelled_task_takes_no_later_result(store: Store) -> None:
+    job = add_job(store, 2)
+    add_worker(store)
+    (claim,) = store.claim(ids(job, 1), "w1")
+    assert store.cancel(job.id) == 2
+    assert store.still_mine("w1") == frozenset()
+    assert commit(store, done(claim)).fenced == {claim.task_id}
+    assert states(store, job) == {State.CANCELLED: 2}
+
+
+def test_a_failure_keeps_its_code_and_reason(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    (claim,) = store.claim(ids(job, 1), "w1")
+    commit(store, failed(claim))
+    (record,) = store.read_tasks([claim.task_id])
+    assert (record.state, record.reason_code, record.reason) == ("failed", "internal", "it broke")
+
+
+def test_a_retryable_failure_comes_back_until_attempts_are_spent(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    for attempt in (1, 2, 3):
+        (claim,) = store.claim(ids(job, 1), "w1")
+        assert claim.attempt == attempt
+        commit(store, failed(claim, retryable=True), max_attempts=3)
+    assert states(store, job) == {State.FAILED: 1}
+    assert store.count_attempts([job.id]) == {"retried": 2, "failed": 1}
+
+
+def test_a_crash_makes_a_suspect_and_a_crash_alone_convicts_it(store: Store) -> None:
+    job = add_job(store, 2)
+    add_worker(store)
+    together = store.claim(ids(job, 2), "w1")
+    store.release(together, "segfault", crashed=True)
+    assert states(store, job) == {State.PENDING: 2}
+    (alone,) = store.claim(ids(job, 1), "w1")
+    assert alone.suspect
+    store.release([alone], "segfault", crashed=True)
+    assert states(store, job) == {State.PENDING: 1, State.QUARANTINED: 1}
+
+
+def test_retry_makes_only_failed_tasks_pending_again(store: Store) -> None:
+    job = add_job(store, 2)
+    add_worker(store)
+    first, second = sorted(store.claim(ids(job, 2), "w1"), key=lambda claim: claim.task_id)
+    commit(store, done(first), failed(second))
+    assert store.retry(job.id, [State.FAILED, State.SUCCEEDED]) == 1
+    assert states(store, job) == {State.SUCCEEDED: 1, State.PENDING: 1}
+
+
+def test_the_database_refuses_a_second_result_row(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    commit(store, done(store.claim(ids(job, 1), "w1")[0]))
+    again = text(
+        "INSERT INTO results SELECT task_id, attempt, worker_id, output, artifacts, metrics, "
+        "recorded_at FROM results"
+    )
+    with pytest.raises(IntegrityError):
+        store.write(lambda connection: connection.execute(again))
+
+
+def test_ended_tasks_are_read_in_the_order_they_ended(store: Store) -> None:
+    job = add_job(store, 3)
+    add_worker(store)
+    claims = {claim.task_id: claim for claim in store.claim(ids(job, 3), "w1")}
+    for task_id in reversed(ids(job, 3)):
+        commit(store, done(claims[task_id]))
+    ended = store.read_ended(job.id, 0.0, 10)
+    assert [record.index for record in ended] == [2, 1, 0]
+
+
+def test_a_job_is_found_by_id_and_by_name(store: Store) -> None:
+    job = add_job(store, 1, name="foxes")
+    assert store.find_job(job.id).name == "foxes"
+    assert store.find_job("foxes").id == job.id
+    with pytest.raises(NotFound, match="'hens'"):
+        store.find_job("hens")
+
+
+def test_a_removed_job_leaves_no_row(store: Store) -> None:
+    job = add_job(store, 2)
+    add_worker(store)
+    commit(store, done(store.claim(ids(job, 1), "w1")[0]))
+    store.remove(job.id)
+    assert store.read_after(job.id, -1, 10) == []
+    assert store.count_results([job.id]) == 0
+
+
+def test_an_unreleased_job_can_be_discarded_and_a_released_one_cannot(store: Store) -> None:
+    draft = add_job(store, 2, released=False)
+    kept = add_job(store, 2)
+    store.discard(draft.id)
+    store.discard(kept.id)
+    assert [job.id for job in store.list_jobs()] == [kept.id]
+
+
+def test_sqlite_claims_by_primary_key(tmp_path: object) -> None:
+    store = Store(f"sqlite:///{tmp_path}/farm.db")
+    add_job(store, 1)
+    where = ", ".join(f"'t{n}'" for n in range(32))
+    plan = text(
+        f"EXPLAIN QUERY PLAN UPDATE tasks SET attempt=1 WHERE id IN ({where}) "
+        "AND +tasks.state IN ('queued', 'pending')"
+    )
+    steps = store.read(lambda c: [row[3] for row in c.execute(plan)])
+    assert any("sqlite_autoindex_tasks_1 (id=?)" in step for step in steps), steps
+
+
+def test_a_database_that_is_down_is_named(tmp_path: object) -> None:
+    url = "postgresql+psycopg://u:secret@127.0.0.1:1/farm"
+    with pytest.raises(Unreachable, match=r"u:\*\*\*@127.0.0.1:1/farm does not answer"):
+        Store(url, patience=0.1)
+
+
+def test_a_malformed_store_url_says_what_is_expected() -> None:
+    with pytest.raises(InvalidSetting, match="Expected sqlite:///"):
+        Store("not a url")
+
+
+def test_migrating_twice_and_from_many_threads_is_harmless(tmp_path: object) -> None:
+    url = f"sqlite:///{tmp_path}/farm.db"
+    stores: list[Store] = []
+    threads = [threading.Thread(target=lambda: stores.append(Store(url))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stores) == 4
+    stores[0].open_job(JobRecord("j", "sleep", "sleep", {}, 0.0))
+    assert stores[3].find_job("j").model == "sleep"

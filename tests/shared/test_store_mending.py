@@ -1,0 +1,87 @@
+"""What the keeper's verbs do, on every database."""
+
+from genfarm_shared.store import Store
+from genfarm_shared.tasks import ALONE, State
+
+from .farmyard import add_job, add_worker, commit, done, ids, states
+
+
+def test_dispatch_fills_the_window_and_no_more(store: Store) -> None:
+    job = add_job(store, 10)
+    assert len(store.dispatch(6)) == 6
+    assert store.dispatch(6) == []
+    assert states(store, job) == {State.QUEUED: 6, State.PENDING: 4}
+
+
+def test_the_urgent_go_first_and_equals_take_turns(store: Store) -> None:
+    slow, fast = add_job(store, 4), add_job(store, 4)
+    urgent = add_job(store, 2, priority=5)
+    hints = store.dispatch(6)
+    jobs = [hint.task_id.rpartition("-")[0] for hint in hints]
+    assert jobs[:2] == [urgent.id] * 2
+    assert {jobs.count(slow.id), jobs.count(fast.id)} == {2}
+
+
+def test_tasks_of_a_job_that_is_still_being_written_wait(store: Store) -> None:
+    job = add_job(store, 2, released=False)
+    assert store.dispatch(10) == []
+    store.seal(job.id, 2)
+    assert len(store.dispatch(10)) == 2
+
+
+def test_a_suspect_is_dispatched_with_a_key_of_its_own(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    store.release(store.claim(ids(job, 1), "w1"), "crash", crashed=True)
+    (hint,) = store.dispatch(10)
+    assert hint.batch_key == f"{ALONE}{hint.task_id}"
+
+
+def test_requeue_moves_only_what_is_queued(store: Store) -> None:
+    job = add_job(store, 3)
+    add_worker(store)
+    store.dispatch(10)
+    store.claim(ids(job, 1), "w1")
+    assert store.requeue(ids(job, 3)) == 2
+    assert states(store, job) == {State.RUNNING: 1, State.PENDING: 2}
+
+
+def test_a_silent_worker_loses_its_tasks_and_a_beating_one_keeps_them(store: Store) -> None:
+    job = add_job(store, 2)
+    for name in ("silent", "beating"):
+        add_worker(store, name)
+    store.claim(ids(job, 2)[:1], "silent")
+    store.claim(ids(job, 2)[1:], "beating")
+    store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0 WHERE id = 'silent'"))
+    assert store.reap(5.0, max_attempts=5) == ["silent"]
+    assert states(store, job) == {State.PENDING: 1, State.RUNNING: 1}
+    assert not store.beat("silent", {})
+    assert store.beat("beating", {})
+    assert store.count_attempts([job.id]) == {"lost": 1, "open": 1}
+
+
+def test_a_task_whose_workers_keep_dying_fails_in_the_end(store: Store) -> None:
+    job = add_job(store, 1)
+    for attempt in (1, 2):
+        add_worker(store, f"w{attempt}")
+        store.claim(ids(job, 1), f"w{attempt}")
+        store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0"))
+        store.reap(5.0, max_attempts=2)
+    (record,) = store.read_tasks(ids(job, 1))
+    assert (record.state, record.reason_code) == (State.FAILED, "worker_lost")
+
+
+def test_tasks_past_their_deadline_expire_unless_begun(store: Store) -> None:
+    job = add_job(store, 2, deadline=1.0)
+    add_worker(store)
+    (claim,) = store.claim(ids(job, 1), "w1")
+    assert store.expire() == 1
+    commit(store, done(claim))
+    assert states(store, job) == {State.SUCCEEDED: 1, State.EXPIRED: 1}
+
+
+def test_a_fact_is_remembered_until_replaced(store: Store) -> None:
+    assert store.recall("run") is None
+    store.remember("run", "a")
+    store.remember("run", "b")
+    assert store.recall("run") == "b"
