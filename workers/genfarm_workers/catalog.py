@@ -86,3 +86,13 @@ def _entry(path: Path, key: str, table: Mapping[str, Any]) -> ModelEntry:
             f"{path}: model {key!r}: unknown kind {entry.kind!r}; expected one of {kinds}"
         )
     return entry
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    from genfarm_shared.settings import Settings
+
+    entries = read_catalog(Settings.load().registry_path).values()
+    sys.stdout.write(json.dumps([entry.model_dump(mode="json") for entry in entries]) + "\n")

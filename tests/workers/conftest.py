@@ -1,0 +1,118 @@
+"""Real worker processes with short leases, ended by pid."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from genfarm_shared.keeper import dispatch
+from genfarm_shared.kinds import batch_key, check_params, find_kind
+from genfarm_shared.queue import Broker
+from genfarm_shared.settings import Settings
+from genfarm_shared.store import Store
+from genfarm_shared.tasks import JobRecord, State, Task, WorkerRecord
+from tests.conftest import until
+
+
+class Yard:
+    """A store, a broker, and worker processes that a test starts."""
+
+    def __init__(self, settings: Settings, logs: Path) -> None:
+        self.store = Store(settings.store_url)
+        self.broker = Broker(settings.broker)
+        self._settings = settings
+        self._logs = logs
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._jobs = 0
+
+    def start_worker(self) -> WorkerRecord:
+        """One worker process that serves sleep and floats; returns once it is ready."""
+        known = {worker.id for worker in self.store.list_workers(everyone=True)}
+        log = (self._logs / f"worker{len(self._workers)}.log").open("wb")
+        command = [sys.executable, "-m", "genfarm_workers", "--node", f"cpu{len(self._workers)}"]
+        with log:
+            process = subprocess.Popen(
+                [*command, "--device", "cpu", "--models", "sleep,floats"],
+                env={**os.environ, **self._settings.environment()},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._workers.append(process)
+        until(lambda: self._new(known) and self._new(known)[0].report.get("ready"))
+        return self._new(known)[0]
+
+    def submit(self, kind: str, *inputs: object) -> str:
+        """A job of those inputs; returns its id."""
+        self._jobs += 1
+        found = find_kind(kind)
+        model = found.builtin_model or ""
+        job = JobRecord(f"job{self._jobs}", kind, model, {}, float(self._jobs))
+        self.store.open_job(job)
+        tasks = []
+        for index, value in enumerate(inputs):
+            params = check_params(found, {found.params.main: value})
+            tasks.append(
+                Task(
+                    id=f"{job.id}-{index:06d}",
+                    job_id=job.id,
+                    index=index,
+                    custom_id=str(index),
+                    kind=kind,
+                    model=model,
+                    batch_key=batch_key(model, params),
+                    rows=1,
+                    params=params.model_dump(mode="json"),
+                    seed=index,
+                )
+            )
+        self.store.insert(tasks)
+        self.store.seal(job.id, len(tasks))
+        dispatch(self.store, self.broker, 10_000)
+        return job.id
+
+    def states(self, job_id: str) -> dict[State, int]:
+        return self.store.count([job_id])[job_id]
+
+    def finished(self, job_id: str) -> bool:
+        return all(state.is_terminal for state in self.states(job_id))
+
+    def exit_code(self, pid: int) -> int:
+        """Wait for a worker to end."""
+        (process,) = [process for process in self._workers if process.pid == pid]
+        return process.wait(30)
+
+    def close(self) -> None:
+        for process in self._workers:
+            for child in _children(process.pid):
+                child.kill()
+            process.kill()
+            process.wait()
+        self.store.close()
+        self.broker.close()
+
+    def _new(self, known: set[str]) -> list[WorkerRecord]:
+        return [worker for worker in self.store.list_workers() if worker.id not in known]
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.fixture
+def yard(tmp_path: Path, broker_url: str) -> Iterator[Yard]:
+    """A farm with short leases and no worker yet."""
+    settings = Settings.load(
+        broker=broker_url, lease_seconds=2.0, beat_seconds=0.25, tick_seconds=0.1, drain_timeout=1.0
+    )
+    yard = Yard(settings, tmp_path)
+    yield yard
+    yard.close()
+
+

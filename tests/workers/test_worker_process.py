@@ -1,0 +1,89 @@
+"""A worker process does its work, and dies without losing any."""
+
+import os
+import signal
+
+import psutil
+
+from genfarm_shared.tasks import State
+from tests.conftest import until
+
+from .conftest import Yard
+
+
+def test_tasks_of_two_kinds_are_run_and_recorded(yard: Yard) -> None:
+    yard.start_worker()
+    sleeps = yard.submit("sleep", *[0.0] * 50)
+    floats = yard.submit("batch-floats", [0.5, 1.0], [2.0])
+    until(lambda: yard.finished(sleeps) and yard.finished(floats))
+    assert yard.states(sleeps) == {State.SUCCEEDED: 50}
+    first, second = yard.store.read_after(floats, -1, 10)
+    assert first.output is not None
+    assert second.output is not None
+    assert (len(first.output["values"]), len(second.output["values"])) == (2, 1)
+
+
+def test_a_hundred_sleeps_are_held_at_once(yard: Yard) -> None:
+    yard.start_worker()
+    job = yard.submit("sleep", *[2.0] * 100)
+    until(lambda: yard.finished(job))
+    began = [record.claimed_at or 0.0 for record in yard.store.read_after(job, -1, 100)]
+    ended = [record.finished_at or 0.0 for record in yard.store.read_after(job, -1, 100)]
+    assert max(began) < min(ended)  # the last had begun before the first was over
+
+
+def test_a_killed_worker_loses_nothing(yard: Yard) -> None:
+    victim = yard.start_worker()
+    yard.start_worker()
+    job = yard.submit("sleep", *[1.0] * 40)
+    until(lambda: yard.store.still_mine(victim.id))
+    os.kill(victim.pid, signal.SIGKILL)
+    until(lambda: yard.finished(job))
+    assert yard.states(job) == {State.SUCCEEDED: 40}
+    assert yard.store.count_results([job]) == 40
+    assert yard.store.count_attempts([job])["lost"] > 0
+
+
+def test_a_killed_engine_is_replaced_and_its_tasks_run_again(yard: Yard) -> None:
+    worker = yard.start_worker()
+    job = yard.submit("sleep", *[2.0] * 3)
+    until(lambda: len(yard.store.still_mine(worker.id)) == 3)
+    os.kill(worker.report["engine_pid"], signal.SIGKILL)
+    until(lambda: yard.finished(job))
+    assert yard.states(job) == {State.SUCCEEDED: 3}
+    assert yard.store.list_workers()[0].id == worker.id
+    assert yard.store.count_attempts([job]) == {"crashed": 3, "succeeded": 3}
+
+
+def test_a_stopped_worker_finishes_or_gives_back(yard: Yard) -> None:
+    worker = yard.start_worker()
+    job = yard.submit("sleep", 0.5, 60.0)
+    until(lambda: len(yard.store.still_mine(worker.id)) == 2)
+    os.kill(worker.pid, signal.SIGTERM)
+    assert yard.exit_code(worker.pid) == 0
+    assert yard.states(job)[State.SUCCEEDED] == 1
+    assert yard.store.count_attempts([job]) == {"succeeded": 1, "released": 1}
+    assert yard.store.list_workers(everyone=True)[0].state == "stopped"
+
+
+def test_a_dead_worker_leaves_no_engine(yard: Yard) -> None:
+    worker = yard.start_worker()
+    engine = psutil.Process(worker.report["engine_pid"])
+    os.kill(worker.pid, signal.SIGKILL)
+    yard.exit_code(worker.pid)
+    engine.wait(20)
+
+
+def test_a_cancelled_running_task_leaves_the_engine(yard: Yard) -> None:
+    worker = yard.start_worker()
+    job = yard.submit("sleep", 3600.0)
+    until(lambda: yard.store.still_mine(worker.id))
+    assert yard.store.cancel(job) == 1
+    until(lambda: yard.store.list_workers()[0].report["in_hand"] == 0)
+    assert yard.states(job) == {State.CANCELLED: 1}
+
+
+def test_a_worker_judged_dead_ends_itself(yard: Yard) -> None:
+    worker = yard.start_worker()
+    yard.store.write(lambda c: c.exec_driver_sql("UPDATE workers SET state = 'dead'"))
+    assert yard.exit_code(worker.pid) == 75
