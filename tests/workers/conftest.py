@@ -100,9 +100,10 @@ class Yard:
 
 def _children(pid: int) -> list[psutil.Process]:
     try:
-        return psutil.Process(pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+    return found
 
 
 @pytest.fixture
@@ -114,5 +115,3 @@ def yard(tmp_path: Path, broker_url: str) -> Iterator[Yard]:
     yard = Yard(settings, tmp_path)
     yield yard
     yard.close()
-
-

@@ -89,7 +89,9 @@ def test_a_model_is_full_when_a_whole_load_waits() -> None:
 KEYS = st.sampled_from([("text", "a"), ("text", "b"), ("image", "c"), ("image", "d")])
 
 
-@given(st.lists(st.tuples(st.integers(0, 60), KEYS, st.integers(1, 6))), st.sets(st.integers(0, 60)))
+@given(
+    st.lists(st.tuples(st.integers(0, 60), KEYS, st.integers(1, 6))), st.sets(st.integers(0, 60))
+)
 def test_every_task_leaves_once_with_its_own_key(
     arrivals: list[tuple[int, tuple[str, str], int]], gone: set[int]
 ) -> None:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds until a new engine process says it is ready: Python's start on a busy machine.
 START_SECONDS = 120.0
+#: Seconds that loading one model may take: tens of gigabytes from a slow disk. Not measured.
+LOAD_SECONDS = 1800.0
 #: Seconds from its first to its longest pause before an engine that keeps dying starts again.
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: An engine that lived so long has recovered; the next death pauses from the start.
@@ -64,6 +66,7 @@ class EngineHost:
         self._deaths = 0
         self._reason = ""
         self._ready = False
+        self._loading = False
         self._loaded: dict[str, float] = {}
 
     def start(self) -> None:
@@ -82,7 +85,7 @@ class EngineHost:
             )
             self._pipe = Pipe(Connection(ours.detach()))
             self._heard_at = self._started_at = time.monotonic()
-            self._ready = False
+            self._ready = self._loading = False
             self._loaded = {}
             self._reason = ""
         log.info("engine %d started on %s", self._process.pid, self._pin.device)
@@ -195,11 +198,14 @@ class EngineHost:
             case "ready":
                 self._ready = True
             case "loading":
+                self._loading = True
                 log.info("engine loads %s", message["model"])
             case "loaded":
+                self._loading = False
                 self._loaded[message["model"]] = message["seconds"]
                 log.info("engine loaded %s in %.1f s", message["model"], message["seconds"])
             case "outputs":
+                self._loading = False  # a load that failed says so with its tasks' failures
                 with self._lock:
                     return [
                         Ended(claim, output)
@@ -214,6 +220,8 @@ class EngineHost:
             silent = time.monotonic() - self._heard_at
             if not self._ready:
                 limit = START_SECONDS
+            elif self._loading:
+                limit = LOAD_SECONDS
             elif self._in_hand:
                 limit = max(self._catalog[c.model].stall_seconds for c in self._in_hand.values())
             else:

@@ -1,0 +1,57 @@
+"""Random numbers without a generator: a hash of (seed, position, index).
+
+No state means that nothing a neighbour does can shift a task's numbers, and
+a retry draws the same ones. The mixing step is SplitMix64's finaliser
+(Steele, Lea, Flood 2014, https://doi.org/10.1145/2660193.2660195), in int64
+arithmetic that wraps, so that the CPU and the GPU agree to the bit.
+"""
+
+import torch
+
+_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+_FIRST = 0xBF58476D1CE4E5B9
+_SECOND = 0x94D049BB133111EB
+#: Bits of a uniform number: float32 holds k + 0.5 exactly up to 2**23, so none rounds to 1.
+_UNIFORM_BITS = 23
+
+
+def derive_seed(seed: int, k: int) -> int:
+    """The seed of a task's k-th continuation or picture; the 0-th uses the task's own."""
+    if k == 0:
+        return seed
+    return _mix(_mix(seed) + k * _GOLDEN) >> 1
+
+
+def noise_key(seed: int, position: int) -> int:
+    """One int64 for all vocabulary entries at that place of the text."""
+    return _signed(_mix(_mix(seed) ^ _mix((position + 1) * _GOLDEN)))
+
+
+def gumbel(keys: torch.Tensor, size: int) -> torch.Tensor:
+    """(B,) int64 keys to (B, size) float32 Gumbel noise; element-wise, so rows are independent."""
+    index = torch.arange(1, size + 1, device=keys.device) * _signed(_GOLDEN)
+    bits = keys[:, None] + index
+    bits = (bits ^ _shifted(bits, 30)) * _signed(_FIRST)
+    bits = (bits ^ _shifted(bits, 27)) * _signed(_SECOND)
+    bits = _shifted(bits ^ _shifted(bits, 31), 64 - _UNIFORM_BITS)
+    uniform = (bits.to(torch.float32) + 0.5) * 2.0**-_UNIFORM_BITS
+    return -torch.log(-torch.log(uniform))
+
+
+def _mix(value: int) -> int:
+    value &= _MASK
+    value = ((value ^ (value >> 30)) * _FIRST) & _MASK
+    value = ((value ^ (value >> 27)) * _SECOND) & _MASK
+    return value ^ (value >> 31)
+
+
+def _signed(value: int) -> int:
+    """The same 64 bits as an int64."""
+    value &= _MASK
+    return value - 2**64 if value >= 2**63 else value
+
+
+def _shifted(bits: torch.Tensor, places: int) -> torch.Tensor:
+    """Logical right shift; torch's own copies the sign bit."""
+    return torch.bitwise_right_shift(bits, places) & ((1 << (64 - places)) - 1)

@@ -1,0 +1,183 @@
+"""One loaded engine with the tasks that wait for it and the tasks it holds.
+
+Admits in order of arrival, never two batch keys where the engine refuses it,
+and keeps a fault from spreading: a step that raises is repeated one task at
+a time, and only a task that raises alone fails; a step that runs out of
+memory is repeated with half as many tasks. Knows no pipe and no model.
+"""
+
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from genfarm_shared.tasks import Claim, Failure
+from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines.memory import free_memory, is_device_lost, is_out_of_memory
+
+logger = logging.getLogger(__name__)
+
+#: Characters of a stranger's error message that go into a failure.
+_MESSAGE_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A task from the moment the engine is given it."""
+
+    claim: Claim
+    #: Monotonic seconds.
+    since: float
+
+
+class Resident:
+    """All calls come from one thread; `drop` may come from within `advance`."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+        #: Batch key to its waiting tasks; keys in order of their oldest task.
+        self._waiting: dict[str, deque[Claim]] = {}
+        #: Tasks of a step that raised, each to be run alone.
+        self._suspects: deque[Claim] = deque()
+        self._is_trial = False
+        self._held: dict[str, _Held] = {}
+        #: Batch key to the most tasks that memory was enough for.
+        self._ceilings: dict[str, int] = {}
+
+    def enqueue(self, claim: Claim) -> None:
+        self._waiting.setdefault(claim.batch_key, deque()).append(claim)
+
+    def advance(self) -> list[Output]:
+        """Admit what fits, do one step if one is due, and return the tasks that ended."""
+        try:
+            self._admit()
+            now = self._clock()
+            due = self._engine.wakes_at(now)
+            if due is None:
+                return self._forgotten()
+            if due > now:
+                return []
+            return self._finished(self._engine.step(now))
+        except Exception as error:
+            if is_device_lost(error):
+                raise
+            logger.warning(
+                "a step raised %s with %s tasks held; they run again, apart",
+                type(error).__name__,
+                len(self._held),
+            )
+            failure, is_memory = _describe(error), is_out_of_memory(error)
+        # Outside the except block: its traceback would keep the tensors alive.
+        return self._recover(failure, is_memory=is_memory)
+
+    def wakes_at(self, now: float) -> float | None:
+        """When `advance` is next worth calling, None while it has nothing to do."""
+        if not self._held:
+            return now if self._waiting or self._suspects else None
+        return self._engine.wakes_at(now)
+
+    def drop(self, task_ids: Sequence[str]) -> None:
+        """Forget tasks, waiting or running."""
+        gone = set(task_ids)
+        for key, claims in list(self._waiting.items()):
+            self._set_waiting(key, deque(claim for claim in claims if claim.task_id not in gone))
+        self._suspects = deque(claim for claim in self._suspects if claim.task_id not in gone)
+        held = [task_id for task_id in gone if self._held.pop(task_id, None) is not None]
+        if held:
+            self._engine.drop(held)
+
+    def _admit(self) -> None:
+        if self._is_trial and self._held:
+            return
+        self._is_trial = bool(self._suspects)
+        if self._is_trial:
+            if not self._held:
+                self._hand_over([self._suspects.popleft()])
+            return
+        while self._waiting:
+            key = next(iter(self._waiting))
+            claims = self._take_fitting(key)
+            if not claims:
+                return
+            self._hand_over(claims)
+
+    def _take_fitting(self, key: str) -> list[Claim]:
+        """The oldest tasks of that key that fit; a task wider than the engine goes alone."""
+        waiting, fitting = self._waiting[key], list[Claim]()
+        rows = self._engine.free_rows(key)
+        tasks = self._ceilings.get(key, sys.maxsize) - len(self._held)
+        while waiting and len(fitting) < tasks:
+            is_alone = not self._held and not fitting
+            if waiting[0].rows > rows and not is_alone:
+                break
+            rows -= waiting[0].rows
+            fitting.append(waiting.popleft())
+        self._set_waiting(key, waiting)
+        return fitting
+
+    def _set_waiting(self, key: str, claims: deque[Claim]) -> None:
+        if claims:
+            self._waiting[key] = claims
+        else:
+            self._waiting.pop(key, None)
+
+    def _hand_over(self, claims: Sequence[Claim]) -> None:
+        now = self._clock()
+        self._held.update((claim.task_id, _Held(claim, now)) for claim in claims)
+        self._engine.admit(claims)
+
+    def _finished(self, outputs: Sequence[Output]) -> list[Output]:
+        """Outputs of tasks still wanted, with the metrics every engine shares."""
+        now, together = self._clock(), len(self._held)
+        finished = []
+        for output in outputs:
+            held = self._held.pop(output.task_id, None)
+            if held is None:
+                continue
+            shared = {"batch_size": together, "engine_seconds": round(now - held.since, 6)}
+            finished.append(replace(output, metrics={**shared, **output.metrics}))
+        return finished
+
+    def _forgotten(self) -> list[Output]:
+        """An engine that holds nothing owes nothing; without this its task would wait for ever."""
+        failure = Failure("internal", "the engine ended without a result. This is a bug")
+        forgotten, self._held = list(self._held), {}
+        return [Output(task_id, failure=failure) for task_id in forgotten]
+
+    def _recover(self, failure: Failure, *, is_memory: bool) -> list[Output]:
+        claims = [held.claim for held in self._held.values()]
+        self._held.clear()
+        self._engine.drop([claim.task_id for claim in claims])
+        if is_memory:
+            free_memory()
+        if len(claims) == 1:
+            return [Output(claims[0].task_id, failure=_without_prompt(failure, claims[0]))]
+        if not is_memory:
+            self._suspects.extend(claims)
+            return []
+        for key in dict.fromkeys(claim.batch_key for claim in claims):
+            mates = [claim for claim in claims if claim.batch_key == key]
+            self._ceilings[key] = max(1, len(claims) // 2)
+            self._waiting[key] = deque([*mates, *self._waiting.get(key, ())])
+        return []
+
+
+def _describe(error: Exception) -> Failure:
+    said = f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]
+    if is_out_of_memory(error):
+        return Failure(
+            "oom",
+            f"out of memory with this task alone ({said}). Lower its size or the model's slots",
+        )
+    return Failure("internal", f"the engine raised for this task alone: {said}")
+
+
+def _without_prompt(failure: Failure, claim: Claim) -> Failure:
+    """Other people's errors quote their input; a failure is shown and logged."""
+    message = failure.message
+    for value in claim.params.values():
+        if isinstance(value, str) and value:
+            message = message.replace(value, "…")
+    return replace(failure, message=message)

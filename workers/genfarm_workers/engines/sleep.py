@@ -1,0 +1,54 @@
+"""The sleep engine: holds many waiting tasks at once and uses no processor.
+
+The concurrency demo's stand-in for a slow remote call. Imports no torch and
+reads no clock: time is what `step` is told.
+"""
+
+from collections.abc import Sequence
+
+from genfarm_shared.tasks import Claim
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines import Output
+from genfarm_workers.engines.registry import Tick, no_tick
+
+
+class SleepEngine:
+    """Ends each task its own `seconds` after the first step that sees it."""
+
+    def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
+        self.slots = entry.slots
+        #: Admitted, not yet seen by a step, so without a start.
+        self._fresh: dict[str, Claim] = {}
+        #: Task id to the moment it ends, in the seconds of `step`, and its claim.
+        self._asleep: dict[str, tuple[float, Claim]] = {}
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def free_rows(self, batch_key: str) -> int:
+        return self.slots - len(self._fresh) - len(self._asleep)
+
+    def admit(self, claims: Sequence[Claim]) -> None:
+        self._fresh.update((claim.task_id, claim) for claim in claims)
+
+    def step(self, now: float) -> list[Output]:
+        for claim in self._fresh.values():
+            self._asleep[claim.task_id] = (now + claim.params["seconds"], claim)
+        self._fresh.clear()
+        woken = [claim for end, claim in self._asleep.values() if end <= now]
+        for claim in woken:
+            del self._asleep[claim.task_id]
+        return [
+            Output(claim.task_id, output={"slept_seconds": claim.params["seconds"]})
+            for claim in woken
+        ]
+
+    def wakes_at(self, now: float) -> float | None:
+        if self._fresh:
+            return now
+        return min((end for end, _ in self._asleep.values()), default=None)
+
+    def drop(self, task_ids: Sequence[str]) -> None:
+        for task_id in task_ids:
+            self._fresh.pop(task_id, None)
+            self._asleep.pop(task_id, None)

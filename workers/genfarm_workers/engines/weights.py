@@ -1,0 +1,127 @@
+"""Where a model's files are on this machine, and the precision they are loaded in.
+
+Looks in the local cache before it asks the hub, and lets only safetensors
+through: pickled weights can run code. Loads no model itself.
+"""
+
+import importlib
+import re
+from pathlib import Path
+
+import torch
+
+from genfarm_shared.errors import ModelUnavailable
+from genfarm_workers.catalog import ModelEntry
+
+#: Seconds the hub may take to answer before it counts as unreachable.
+HUB_TIMEOUT_SECONDS = 5.0
+#: What is downloaded: configuration, tokenizer and safetensors, never pickles or code.
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+#: Other precisions and packings of the same weights.
+HUB_DOUBLES = ["*.fp16.*", "*non_ema*", "*-pruned*", "onnx/*"]
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
+
+
+def find_weights(entry: ModelEntry) -> Path:
+    """The directory that holds the model. Raises ModelUnavailable, saying what to do next."""
+    if entry.source.startswith("zoo:"):
+        return _checked(entry, _zoo_folder(entry))
+    folder = Path(entry.source).expanduser()
+    if folder.is_dir() or not _HUB_NAME.fullmatch(entry.source):
+        return _checked(entry, folder)
+    return _checked(entry, _hub_folder(entry))
+
+
+def choose_dtype(entry: ModelEntry, device: str) -> torch.dtype:
+    """Raises ModelUnavailable when the registry names no torch dtype."""
+    if entry.dtype == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    dtype = getattr(torch, entry.dtype, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ModelUnavailable(
+            f"model {entry.key!r}: dtype {entry.dtype!r} is not a torch dtype; expected auto, "
+            "float32, bfloat16 or float16. Correct it in models.toml"
+        )
+    return dtype
+
+
+def quiet_libraries() -> None:
+    """Their progress bars and advice are for notebooks; a worker's log has no use for them."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def _checked(entry: ModelEntry, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ModelUnavailable(
+            f"model {entry.key!r}: source {entry.source!r} is not a directory on this machine "
+            f"(looked at {folder}). Put the model there or correct source in models.toml"
+        )
+    if next(folder.rglob("*.safetensors"), None) is None:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: {folder} holds no *.safetensors weights, and other formats are "
+            "not loaded because they can run code. Save the model again with "
+            "save_pretrained(..., safe_serialization=True)"
+        )
+    return folder
+
+
+def _zoo_folder(entry: ModelEntry) -> Path:
+    # By name: the sleep engine and the catalogue's checks work without the starter models.
+    zoo = importlib.import_module("genfarm_workers.zoo")
+    name = entry.source.removeprefix("zoo:")
+    try:
+        return Path(zoo.path(name))
+    except (LookupError, OSError, ValueError) as error:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: the zoo has no model {name!r}. "
+            "Correct source in models.toml or reinstall genfarm[worker]"
+        ) from error
+
+
+def _hub_folder(entry: ModelEntry) -> Path:
+    from huggingface_hub import constants, model_info, snapshot_download
+
+    repo, _, revision = entry.source.partition("@")
+    cached = _cached_folder(repo, revision or None)
+    if cached is not None:
+        return cached
+    if constants.HF_HUB_OFFLINE:
+        raise _not_cached(entry, repo, "HF_HUB_OFFLINE is set")
+    try:
+        # One quick question first: a download retries for half a minute before it gives up.
+        model_info(repo, revision=revision or None, timeout=HUB_TIMEOUT_SECONDS)
+        folder = snapshot_download(
+            repo,
+            revision=revision or None,
+            allow_patterns=HUB_FILES,
+            ignore_patterns=HUB_DOUBLES,
+        )
+    # Broad, because the hub client raises its transport library's errors, and that library
+    # changes with its version.
+    except Exception as error:
+        raise _not_cached(entry, repo, f"{type(error).__name__}: {error}"[:120]) from error
+    return Path(folder)
+
+
+def _cached_folder(repo: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    # An interrupted download leaves a snapshot without weights: fetch again.
+    return folder if next(folder.rglob("*.safetensors"), None) is not None else None
+
+
+def _not_cached(entry: ModelEntry, repo: str, reason: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"model {entry.key!r}: source {entry.source!r} is not in the local cache and the hub "
+        f"cannot be reached ({reason}). Run 'hf download {repo}' on a machine with network and "
+        "copy its cache, or set source to a directory in models.toml"
+    )

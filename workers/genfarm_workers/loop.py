@@ -1,0 +1,252 @@
+"""The engine process: reads claims from the pipe, steps the engines, sends outputs back.
+
+Owns the device and nothing else: it knows no queue, no store and no network,
+and it dies with the worker process that started it. One thread; it sleeps in
+the pipe's `poll` until a message or the next wake-up of an engine.
+"""
+
+import argparse
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from genfarm_shared.errors import InvalidTask, ModelUnavailable
+from genfarm_shared.kinds import batch_key, check_params, find_kind
+from genfarm_shared.tasks import Claim, Failure
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines.registry import Tick, build
+from genfarm_workers.engines.resident import Resident
+from genfarm_workers.pipe import Pipe
+from genfarm_workers.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between signs of life; the watchdog counts in whole seconds.
+BEAT_SECONDS = 0.5
+#: Seconds for which a failed load answers for all tasks of its model. A load can take
+#: half a minute to fail, and a thousand tasks may be waiting for it.
+RELOAD_SECONDS = 30.0
+
+_PR_SET_PDEATHSIG = 1
+
+Builder = Callable[[ModelEntry, Tick], Engine]
+
+
+class _Stop(BaseException):
+    """The worker wants no more, or is gone. Passes through every engine's `except Exception`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FailedLoad:
+    #: Monotonic seconds.
+    until: float
+    failure: Failure
+
+
+class Loop:
+    """Everything between the pipe and the engines."""
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        catalog: Mapping[str, ModelEntry],
+        build_engine: Builder,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pipe = pipe
+        self._catalog = catalog
+        self._build_engine = build_engine
+        self._clock = clock
+        self._arrived: deque[Claim] = deque()
+        self._residents: dict[str, Resident] = {}
+        self._failed_loads: dict[str, _FailedLoad] = {}
+        self._last_beat = 0.0
+        self._turns = Turns()
+
+    def run(self) -> None:
+        """Work until the worker says stop or its end of the pipe is gone."""
+        try:
+            while True:
+                self._listen(self._idle_seconds())
+                self._send(self._place_arrived())
+                self._advance()
+                self._beat()
+        except (_Stop, EOFError, OSError) as end:
+            logger.info("engine process ends: %r", end)
+
+    def _advance(self) -> None:
+        """One step of the engine whose turn it is."""
+        now = self._clock()
+        wakes = {model: resident.wakes_at(now) for model, resident in self._residents.items()}
+        wanting = [model for model, wake in wakes.items() if wake is not None and wake <= now]
+        if wanting:
+            model = self._turns.pick(wanting)
+            self._send(self._residents[model].advance())
+            self._turns.charge(model, self._clock() - now)
+
+    def _idle_seconds(self) -> float:
+        """How long nothing needs doing, at most one beat."""
+        now = self._clock()
+        wakes = [resident.wakes_at(now) for resident in self._residents.values()]
+        soonest = min((wake for wake in wakes if wake is not None), default=now + BEAT_SECONDS)
+        return min(max(soonest - now, 0.0), BEAT_SECONDS)
+
+    def _listen(self, timeout: float) -> None:
+        """Take in every message there is, waiting at most `timeout` seconds for the first."""
+        while (message := self._pipe.receive(timeout)) is not None:
+            if message["op"] == "admit":
+                self._arrived.extend(message["claims"])
+            elif message["op"] == "drop":
+                self._forget(message["task_ids"])
+            elif message["op"] == "stop":
+                raise _Stop
+            timeout = 0.0
+
+    def _tick(self) -> None:
+        """Called by an engine within a long step. Claims wait; a drop takes effect at once."""
+        try:
+            self._listen(0.0)
+            self._beat()
+        except (EOFError, OSError) as error:
+            # An engine would take these for a fault of its own.
+            raise _Stop from error
+
+    def _forget(self, task_ids: Sequence[str]) -> None:
+        gone = set(task_ids)
+        self._arrived = deque(claim for claim in self._arrived if claim.task_id not in gone)
+        for resident in self._residents.values():
+            resident.drop(task_ids)
+
+    def _place_arrived(self) -> list[Output]:
+        """Give every claim to its model's engine; return those that no engine takes."""
+        placed = []
+        while self._arrived:
+            placed.append(self._place(self._arrived.popleft()))
+        return [refused for refused in placed if refused is not None]
+
+    def _place(self, claim: Claim) -> Output | None:
+        """The failure of a claim that no engine takes."""
+        try:
+            checked = _checked(claim, self._catalog)
+        except InvalidTask as error:
+            return Output(claim.task_id, failure=Failure("invalid_params", str(error)))
+        except ModelUnavailable as error:
+            return Output(claim.task_id, failure=Failure("model_unavailable", str(error)))
+        resident = self._residents.get(claim.model) or self._load(claim.model)
+        if isinstance(resident, Failure):
+            return Output(claim.task_id, failure=resident)
+        resident.enqueue(checked)
+        return None
+
+    def _load(self, model: str) -> Resident | Failure:
+        started = self._clock()
+        failed = self._failed_loads.get(model)
+        if failed is not None and started < failed.until:
+            return failed.failure
+        self._pipe.send({"op": "loading", "model": model, "seconds": 0.0})
+        try:
+            engine = self._build_engine(self._catalog[model], self._tick)
+            engine.load()
+        except Exception as error:  # noqa: BLE001
+            logger.warning("model %s cannot be loaded: %r", model, error)
+            failure = Failure("model_unavailable", _load_message(model, error))
+            self._failed_loads[model] = _FailedLoad(self._clock() + RELOAD_SECONDS, failure)
+            return failure
+        seconds = round(self._clock() - started, 3)
+        logger.info("model %s loaded in %.3f s", model, seconds)
+        self._pipe.send({"op": "loaded", "model": model, "seconds": seconds})
+        self._residents[model] = Resident(engine, self._clock)
+        return self._residents[model]
+
+    def _send(self, outputs: Sequence[Output]) -> None:
+        if outputs:
+            self._pipe.send_outputs(outputs)
+
+    def _beat(self) -> None:
+        now = self._clock()
+        if now - self._last_beat >= BEAT_SECONDS:
+            self._last_beat = now
+            self._pipe.send({"op": "alive"})
+
+
+def _checked(claim: Claim, catalog: Mapping[str, ModelEntry]) -> Claim:
+    """The claim with checked parameters, and its key and rows derived from them anew.
+
+    A row may have been written past the client's checks. Raises InvalidTask
+    or ModelUnavailable.
+    """
+    entry = catalog.get(claim.model)
+    if entry is None:
+        raise ModelUnavailable(
+            f"this worker serves no model {claim.model!r}; it serves {', '.join(sorted(catalog))}. "
+            "Start a worker that does"
+        )
+    kind = find_kind(claim.kind)
+    if kind.name != entry.kind:
+        raise InvalidTask(f"model {claim.model!r} is for {entry.kind}, not for {kind.name}")
+    params = check_params(kind, claim.params)
+    key = batch_key(claim.model, params)
+    return replace(claim, params=params.model_dump(), batch_key=key, rows=params.rows())
+
+
+def _load_message(model: str, error: Exception) -> str:
+    if isinstance(error, ModelUnavailable):
+        return str(error)
+    said = f"{type(error).__name__}: {error}"[:500]
+    return f"model {model!r} cannot be loaded: {said}. See the worker's log"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m genfarm_workers.loop`: the connection comes as an inherited descriptor."""
+    parser = argparse.ArgumentParser(prog="genfarm_workers.loop")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--catalog", required=True, help="JSON, or a path to a file of it")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    pipe = Pipe(Connection(chosen.fd))
+    pipe.send({"op": "ready", "device": chosen.device, "pid": os.getpid()})
+    Loop(pipe, _parse_catalog(chosen.catalog), partial(_build, chosen.device, chosen.threads)).run()
+
+
+def _build(device: str, threads: int, entry: ModelEntry, tick: Tick) -> Engine:
+    engine = build(entry, device, tick)
+    # Only if the engine brought it in: a process that only sleeps never imports torch.
+    torch = sys.modules.get("torch")
+    if torch is not None and threads > 0:
+        torch.set_num_threads(threads)
+    return engine
+
+
+def _parse_catalog(text: str) -> dict[str, ModelEntry]:
+    content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
+    return {key: ModelEntry.model_validate(entry) for key, entry in json.loads(content).items()}
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process with its parent; elsewhere the pipe's end of file does."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The parent may have died between its spawn and the call above.
+    if os.getppid() != parent:
+        raise SystemExit("the worker process is gone")
+
+
+if __name__ == "__main__":
+    main()
