@@ -6,8 +6,10 @@ from itertools import count
 import pytest
 
 from genfarm_shared.tasks import Claim
+from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.resident import Resident
+from genfarm_workers.engines.sleep import SleepEngine
 
 from .fakes import Claimer, FakeEngine
 
@@ -129,3 +131,13 @@ def test_a_task_that_the_engine_loses_fails_and_does_not_wait_for_ever(
     outputs = finish(resident, images("a"))
     assert outputs["a"].failure is not None
     assert "bug" in outputs["a"].failure.message
+
+
+def test_a_task_joins_an_engine_that_waits_for_another(claim: Claimer) -> None:
+    entry = ModelEntry(key="sleep", kind="sleep", engine="sleep", slots=8)
+    resident = Resident(SleepEngine(entry), count(0.0, 0.001).__next__)
+    resident.enqueue(claim("first", "sleep", "sleep", seconds=60.0))
+    resident.advance()
+    assert (resident.wakes_at(1.0) or 0.0) > 50.0
+    resident.enqueue(claim("second", "sleep", "sleep", seconds=60.0))
+    assert resident.wakes_at(1.0) == 1.0

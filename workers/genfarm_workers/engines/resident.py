@@ -76,7 +76,7 @@ class Resident:
         """When `advance` is next worth calling, None while it has nothing to do."""
         if not self._held:
             return now if self._waiting or self._suspects else None
-        return self._engine.wakes_at(now)
+        return now if self._can_admit() else self._engine.wakes_at(now)
 
     def drop(self, task_ids: Sequence[str]) -> None:
         """Forget tasks, waiting or running."""
@@ -87,6 +87,14 @@ class Resident:
         held = [task_id for task_id in gone if self._held.pop(task_id, None) is not None]
         if held:
             self._engine.drop(held)
+
+    def _can_admit(self) -> bool:
+        """Whether a waiting task would join those that are held."""
+        if self._is_trial or not self._waiting:
+            return False
+        key = next(iter(self._waiting))
+        has_memory = len(self._held) < self._ceilings.get(key, sys.maxsize)
+        return has_memory and self._waiting[key][0].rows <= self._engine.free_rows(key)
 
     def _admit(self) -> None:
         if self._is_trial and self._held:
