@@ -71,7 +71,9 @@ def test_passwords_are_masked() -> None:
         ("batch-floats", {"values": []}, "values", "at least 1"),
     ],
 )
-def test_a_wrong_parameter_is_named(kind: str, params: dict[str, object], param: str, said: str) -> None:
+def test_a_wrong_parameter_is_named(
+    kind: str, params: dict[str, object], param: str, said: str
+) -> None:
     with pytest.raises(InvalidTask, match=said) as caught:
         check_params(find_kind(kind), params, index=3)
     assert caught.value.param == param
@@ -84,7 +86,12 @@ def test_an_unknown_kind_lists_the_known_ones() -> None:
 
 
 def test_checked_parameters_pass_the_check_again() -> None:
-    given_params = {"text-generation": "x", "text-to-image": "x", "sleep": 1.0, "batch-floats": [1.0]}
+    given_params = {
+        "text-generation": "x",
+        "text-to-image": "x",
+        "sleep": 1.0,
+        "batch-floats": [1.0],
+    }
     for kind in KINDS.values():
         once = check_params(kind, {kind.params.main: given_params[kind.name]})
         assert check_params(kind, once.model_dump(mode="json")) == once

@@ -1,0 +1,79 @@
+"""What a call to submit means: kind, model, parameters, inputs and label, checked together.
+
+Reads the announced models from the store; writes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from time import time
+from typing import Any, TypedDict
+
+from genfarm.batchfile import open_source
+from genfarm.drafting import Order, check_order
+from genfarm.link import Link
+from genfarm.models import choose_model, list_models
+from genfarm.submission import Label, OnConflict, Request
+from genfarm_shared.errors import InvalidTask, NotFound
+from genfarm_shared.kinds import Kind, find_kind
+
+Deadline = float | timedelta | datetime
+
+
+class Options(TypedDict, total=False):
+    """The keywords of `Farm.submit_many`, which explains them."""
+
+    model: str | None
+    params: Mapping[str, Any] | None
+    name: str | None
+    id_from: str | Callable[[Any], str] | None
+    priority: int
+    deadline: Deadline | None
+    metadata: Mapping[str, str] | None
+    on_conflict: OnConflict
+    progress: bool | None
+
+
+def prepare(link: Link, kind: str, inputs: object, options: Options) -> Request:
+    """The request behind a call. Raises InvalidTask for all but the inputs' own faults."""
+    found = find_kind(kind)
+    label = Label(
+        name=options.get("name"),
+        metadata=options.get("metadata") or {},
+        deadline=_moment(options.get("deadline")),
+        on_conflict=options.get("on_conflict", "resume"),
+    )
+    label.check()
+    source = open_source(found, inputs, options.get("id_from"))
+    params = dict(options.get("params") or {})
+    model = _find_model(link, found, options.get("model"), label)
+    order = Order(found, model, params, options.get("priority", 0))
+    check_order(order)
+    return Request(order, source, label)
+
+
+def _find_model(link: Link, kind: Kind, asked: str | None, label: Label) -> str:
+    """The model asked for, the one of the job that bears the name, or the kind's default."""
+    if asked is None and label.name is not None and label.on_conflict == "resume":
+        try:
+            known = link.store.find_job(label.name)
+        except NotFound:
+            known = None
+        if known is not None and known.identity == label.name and known.kind == kind.name:
+            return known.model
+    return choose_model(kind, asked, list_models(link.store.list_workers(everyone=True)))
+
+
+def _moment(deadline: Deadline | None) -> float | None:
+    """UTC seconds since the epoch; a number or timedelta counts from now."""
+    if deadline is None:
+        return None
+    if isinstance(deadline, datetime):
+        return deadline.timestamp()
+    if isinstance(deadline, timedelta):
+        return time() + deadline.total_seconds()
+    if isinstance(deadline, int | float) and not isinstance(deadline, bool):
+        return time() + deadline
+    raise InvalidTask(
+        f"deadline={deadline!r}: expected seconds from now, a timedelta or a datetime",
+        param="deadline",
+    )

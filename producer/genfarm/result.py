@@ -1,0 +1,185 @@
+"""What one task brought back, and the error it is when it brought nothing.
+
+Knows no store: it is made from a task's record and reads artefacts when asked.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.errors import ItemCancelled, ItemError, ItemExpired, ItemFailed
+from genfarm_shared.kinds import find_kind
+from genfarm_shared.tasks import Artifact, State, TaskRecord
+
+if TYPE_CHECKING:  # Pillow is loaded when a picture is first looked at
+    from PIL.Image import Image
+
+#: What to do with a task that has no result.
+Errors = Literal["raise", "return", "skip"]
+
+_ERRORS: Mapping[State, type[ItemError]] = {
+    State.CANCELLED: ItemCancelled,
+    State.EXPIRED: ItemExpired,
+}
+
+_WORDS: Mapping[State, str] = {
+    State.FAILED: "failed",
+    State.CANCELLED: "was cancelled",
+    State.EXPIRED: "expired",
+    State.QUARANTINED: "was quarantined",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of one task went. Seconds, or None for a step it never reached."""
+
+    #: From being written down to its last claim by a worker.
+    queued_s: float | None
+    #: From that claim to the recorded end.
+    run_s: float | None
+    #: From being written down to the recorded end.
+    total_s: float | None
+    #: Tasks that shared its device call.
+    batch_size: int | None
+    #: How often a worker has begun it.
+    attempt: int
+    #: Id of the worker that ended it.
+    worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one task ended: its output, or in `error` why there is none."""
+
+    custom_id: str
+    #: Place among the job's inputs, from 0.
+    index: int
+    kind: str
+    #: Registry key.
+    model: str
+    #: Checked parameters, defaults filled in.
+    params: Mapping[str, Any]
+    #: Alone decides the output, given the parameters and the model.
+    seed: int
+    #: What the engine returned, as JSON; empty when there is an error.
+    output: Mapping[str, Any]
+    #: Files it produced, in order.
+    artifacts: Sequence[Artifact]
+    timing: Timing
+    error: ItemError | None = None
+    _files: ArtifactStore | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def input(self) -> Any:
+        """The prompt, or what the kind has in its place."""
+        return self.params[find_kind(self.kind).params.main]
+
+    @property
+    def text(self) -> str | None:
+        """The first text; None when there is none."""
+        return next(iter(self.texts), None)
+
+    @property
+    def texts(self) -> list[str]:
+        """Every text of the task, `n` of them."""
+        return list(self.output.get("texts", ()))
+
+    @property
+    def values(self) -> list[float]:
+        """One float per input float, for the kinds that give numbers."""
+        return list(self.output.get("values", ()))
+
+    @property
+    def image(self) -> "Image | None":
+        """The first picture, read from the artefact store; None when there is none."""
+        pictures = self._pictures()
+        return self._open(pictures[0]) if pictures else None
+
+    @property
+    def images(self) -> "list[Image]":
+        """Every picture of the task, `n` of them. Raises NotFound for a lost file."""
+        return [self._open(picture) for picture in self._pictures()]
+
+    def read(self, artifact: Artifact) -> bytes:
+        """The bytes of one of its artefacts. Raises NotFound."""
+        assert self._files is not None, "a result made by hand has no files. This is a bug."  # noqa: S101
+        return self._files.read(artifact.name)
+
+    def raise_for_error(self) -> "Result":
+        """Itself when all is well; else raises its ItemError."""
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def _pictures(self) -> list[Artifact]:
+        return [a for a in self.artifacts if a.media_type.startswith("image/")]
+
+    def _open(self, picture: Artifact) -> "Image":
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(self.read(picture)))
+        image.load()
+        return image
+
+
+def make_result(record: TaskRecord, files: ArtifactStore) -> Result:
+    """The result of a task that has ended, well or not."""
+    return Result(
+        custom_id=record.custom_id,
+        index=record.index,
+        kind=record.kind,
+        model=record.model,
+        params=record.params,
+        seed=record.seed,
+        output=record.output or {},
+        artifacts=record.artifacts,
+        timing=_timing(record),
+        error=None if record.state is State.SUCCEEDED else make_error(record),
+        _files=files,
+    )
+
+
+def make_error(record: TaskRecord) -> ItemError:
+    """The error that a task which ended without a result stands for."""
+    reason = record.reason or "no reason was recorded"
+    times = "attempt" if record.attempt == 1 else "attempts"
+    message = (
+        f"task {record.custom_id} of job {record.job_id} {_WORDS[record.state]} after "
+        f"{record.attempt} {times}: {reason}. `job.retry('all')` runs it again"
+    )
+    return _ERRORS.get(record.state, ItemFailed)(
+        message,
+        code=record.reason_code or record.state.value,
+        custom_id=record.custom_id,
+        attempts=record.attempt,
+    )
+
+
+def sift(result: Result, errors: Errors) -> Iterator[Result]:
+    """The result, or nothing, or its error raised."""
+    if result.error is not None and errors == "raise":
+        raise result.error
+    if result.error is None or errors == "return":
+        yield result
+
+
+def _timing(record: TaskRecord) -> Timing:
+    return Timing(
+        queued_s=_between(record.created_at, record.claimed_at),
+        run_s=_between(record.claimed_at, record.finished_at),
+        total_s=_between(record.created_at, record.finished_at),
+        batch_size=record.metrics.get("batch_size"),
+        attempt=record.attempt,
+        worker=record.worker_id,
+    )
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)

@@ -1,0 +1,81 @@
+"""Results to look at: pictures as one contact sheet, anything else as a table.
+
+Knows no store; shows the results it is given.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageOps
+
+from genfarm import page
+from genfarm.result import Result
+
+#: Pixels between two cells, and below a picture for its caption.
+GAP, CAPTION = 4, 14
+#: Widest cell of a table, in characters.
+WIDEST = 60
+_PAPER, _INK = "white", "black"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that prints itself, in a terminal as text and in a notebook as HTML."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __repr__(self) -> str:
+        lines = [[_short(cell, WIDEST) for cell in row] for row in (self.head, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        return page.table(self.head, self.rows)
+
+
+def show_results(
+    results: Sequence[Result], cols: int | None = None, size: int = 128
+) -> Image.Image | Table:
+    """One sheet of every picture, each cell `size` pixels, or a table where there is none."""
+    cells = [(image, _caption(result)) for result in results for image in result.images]
+    if not cells:
+        return Table(
+            ("id", "input", "output"), [(r.custom_id, str(r.input), _said(r)) for r in results]
+        )
+    wide = cols or math.ceil(math.sqrt(len(cells)))
+    high = math.ceil(len(cells) / wide)
+    step = (size + GAP, size + GAP + CAPTION)
+    sheet = Image.new("RGB", (wide * step[0] + GAP, high * step[1] + GAP), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for place, (image, caption) in enumerate(cells):
+        x, y = GAP + place % wide * step[0], GAP + place // wide * step[1]
+        fitted = ImageOps.contain(image.convert("RGB"), (size, size), _resampling(image, size))
+        sheet.paste(fitted, (x + (size - fitted.width) // 2, y + (size - fitted.height) // 2))
+        while caption and pen.textlength(caption) > size:
+            caption = caption[:-2].rstrip("…") + "…" if len(caption) > 2 else ""  # noqa: PLW2901
+        pen.text((x, y + size), caption, fill=_INK)
+    return sheet
+
+
+def _resampling(image: Image.Image, size: int) -> Image.Resampling:
+    """Small pictures keep their pixels sharp."""
+    return Image.Resampling.NEAREST if max(image.size) < size else Image.Resampling.LANCZOS
+
+
+def _caption(result: Result) -> str:
+    return " ".join(str(result.input).split())[:200]
+
+
+def _said(result: Result) -> str:
+    return "\n".join(result.texts) or json.dumps(dict(result.output), ensure_ascii=False)
+
+
+def _short(text: str, width: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,263 @@
+"""Writing a job down: whole and checked first where inputs can be read twice, else as they come.
+
+Holds the rule of names: the same name or the same content is the same job,
+which is completed and never written twice. Knows no result.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Literal
+
+from genfarm.batchfile import Source
+from genfarm.drafting import Digest, Order, check_same, conflict, draft, survey
+from genfarm.link import Link
+from genfarm.progress import Bar
+from genfarm_shared.errors import InvalidTask, JobConflict
+from genfarm_shared.tasks import JobRecord, Task
+
+OnConflict = Literal["resume", "new", "error"]
+
+#: Tasks written in one transaction, about 25 ms of it on SQLite.
+CHUNK = 1000
+#: Seconds after which a stream's chunk is written though it is not full, so that a slow
+#: generator's first inputs do not wait for its last.
+FLUSH_SECONDS = 0.2
+#: Longest name, in characters: the width of its column.
+MAX_NAME = 200
+#: Begins the identity of a job that has no name.
+CONTENT = "sha256:"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a submission says of itself."""
+
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    #: UTC seconds since the epoch.
+    deadline: float | None = None
+    on_conflict: OnConflict = "resume"
+
+    def check(self) -> None:
+        """Raise InvalidTask for a name or a rule that cannot be."""
+        name = self.name
+        if name is not None and (
+            not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name.startswith(CONTENT)
+        ):
+            raise InvalidTask(
+                f"name={name!r}: expected 1 to {MAX_NAME} printable characters that do not begin "
+                f"with {CONTENT!r}",
+                param="name",
+            )
+        if self.on_conflict not in ("resume", "new", "error"):
+            raise InvalidTask(
+                f"on_conflict={self.on_conflict!r}: expected 'resume', 'new' or 'error'",
+                param="on_conflict",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A submission that can be written."""
+
+    order: Order
+    source: Source
+    label: Label
+
+
+def new_id() -> str:
+    """A fresh job id; later ones sort after earlier ones, to the millisecond."""
+    return f"job_{time.time_ns() // 1_000_000:x}{secrets.token_hex(3)}"
+
+
+def write(link: Link, request: Request, *, progress: bool | None = None) -> JobRecord:
+    """Write a job down to its last input. Raises InvalidTask, JobConflict, Unreachable."""
+    if request.source.is_repeatable:
+        return _write_whole(link, request, progress)
+    stream = Stream(link, request)
+    with Bar(f"submit {stream.record.id}", None, show=progress, delay=1.0) as bar:
+        while not stream.is_done:
+            stream.feed()
+            bar.move_to(stream.written)
+    return stream.record
+
+
+def _write_whole(link: Link, request: Request, progress: bool | None) -> JobRecord:
+    """Write a job whose inputs can be read twice: all of it, or none.
+
+    Raises InvalidTask before anything is written, JobConflict, Unreachable.
+    """
+    order, source, label = request.order, request.source, request.label
+    seen = survey(order, source)
+    link.check_broker()
+    job, is_ours = _open(link, order, label, _identity(label, seen.digest))
+    if not is_ours and label.name is not None:
+        _compare_all(link, job, order, source, seen.total)
+    if job.total is None:
+        try:
+            with Bar(f"submit {label.name or job.id}", seen.total, show=progress, delay=1.0) as bar:
+                digest = _fill(link, job, order, source, bar)
+            if digest != seen.digest:
+                raise InvalidTask("the inputs changed while they were read; nothing was submitted")
+        except BaseException:
+            if is_ours:
+                link.store.discard(job.id)
+            raise
+        link.store.seal(job.id, seen.total)
+        job = replace(job, total=seen.total, released=True)
+    link.hand_on()
+    return job
+
+
+class Stream:
+    """A job whose inputs come once: a chunk runs as soon as it is written.
+
+    One thread feeds it. Without a name it is always a new job.
+    """
+
+    def __init__(self, link: Link, request: Request) -> None:
+        link.check_broker()
+        self._link = link
+        label = request.label
+        self.record, self._is_ours = _open(link, request.order, label, label.name, released=True)
+        self._tasks = draft(request.order, request.source, self.record.id)
+        #: Tasks written or found so far.
+        self.written = 0
+        self.is_done = False
+
+    def feed(self) -> None:
+        """Write and release the next chunk; with the last, seal the job.
+
+        An invalid input, or an error in the generator, cancels what was
+        submitted and raises InvalidTask that names the input.
+        """
+        try:
+            chunk = self._next_chunk()
+            self._check(chunk)
+            self._link.store.insert(chunk)
+            self.written += len(chunk)
+            if self.is_done:
+                self._link.store.seal(self.record.id, self.written)
+                self.record = replace(self.record, total=self.written)
+        except BaseException:
+            self.abandon()
+            raise
+        self._link.hand_on()
+
+    def abandon(self) -> None:
+        """Give up before the last input: cancel what this stream began, and free its name.
+
+        A job that an earlier run began stays as it is.
+        """
+        self.is_done = True
+        if self._is_ours:
+            self._link.store.cancel(self.record.id)
+            self._link.store.seal(self.record.id, self.written)
+            self._link.store.disown(self.record.id)
+
+    def _next_chunk(self) -> list[Task]:
+        chunk: list[Task] = []
+        flush_at = time.monotonic() + FLUSH_SECONDS
+        while len(chunk) < CHUNK and (not chunk or time.monotonic() < flush_at):
+            try:
+                chunk.append(next(self._tasks))
+            except StopIteration:
+                self.is_done = True
+                break
+            except InvalidTask as error:
+                message = f"{error}. The inputs before it were cancelled"
+                raise InvalidTask(message, param=error.param, index=error.index) from error
+            except Exception as error:
+                index = self.written + len(chunk)
+                raise InvalidTask(
+                    f"the generator of inputs failed at input {index}: {error!r}. "
+                    "The inputs before it were cancelled",
+                    index=index,
+                ) from error
+        return chunk
+
+    def _check(self, chunk: list[Task]) -> None:
+        """Raise JobConflict when an earlier run wrote other inputs, or another number of them."""
+        _check_chunk(self._link, self.record, chunk)
+        total, now = self.record.total, self.written + len(chunk)
+        if total is not None and (now > total or (self.is_done and now < total)):
+            name = self.record.name or self.record.id
+            raise conflict(
+                name, "the number of inputs", total, f"{now}{'' if self.is_done else '+'}"
+            )
+
+
+def _identity(label: Label, digest: str) -> str | None:
+    if label.name is None and label.on_conflict == "new":
+        return None
+    return label.name or f"{CONTENT}{digest}"
+
+
+def _open(
+    link: Link, order: Order, label: Label, identity: str | None, *, released: bool = False
+) -> tuple[JobRecord, bool]:
+    """The job of that identity, and whether this call began it."""
+    wanted = JobRecord(
+        id=new_id(),
+        kind=order.kind.name,
+        model=order.model,
+        params=dict(order.params),
+        created_at=time.time(),
+        identity=identity,
+        name=label.name,
+        priority=order.priority,
+        metadata=dict(label.metadata),
+        released=released,
+        deadline=label.deadline,
+    )
+    job, is_ours = link.store.open_job(wanted)
+    if is_ours or label.on_conflict == "resume":
+        _check_head(job, order)
+        return job, is_ours
+    if label.on_conflict == "error":
+        raise JobConflict(
+            f"job {job.name or job.id} exists already ({job.id}); pass on_conflict='resume' to "
+            "attach to it, or 'new' for a fresh run"
+        )
+    link.store.disown(job.id)
+    return link.store.open_job(wanted)
+
+
+def _check_head(job: JobRecord, order: Order) -> None:
+    name = job.name or job.id
+    if job.kind != order.kind.name:
+        raise conflict(name, "kind", job.kind, order.kind.name)
+    if job.model != order.model:
+        raise conflict(name, "model", job.model, order.model)
+
+
+def _compare_all(link: Link, job: JobRecord, order: Order, source: Source, total: int) -> None:
+    for chunk in _chunks(draft(order, source, job.id)):
+        _check_chunk(link, job, chunk)
+    if job.total not in (None, total):
+        raise conflict(job.name or job.id, "the number of inputs", job.total, total)
+
+
+def _check_chunk(link: Link, job: JobRecord, chunk: list[Task]) -> None:
+    if chunk:
+        records = link.store.read_after(job.id, chunk[0].index - 1, len(chunk))
+        check_same(job.name or job.id, chunk, records)
+
+
+def _fill(link: Link, job: JobRecord, order: Order, source: Source, bar: Bar) -> str:
+    """Write every task that is not there yet; returns the digest of all."""
+    summing = Digest(order)
+    for chunk in _chunks(draft(order, source, job.id)):
+        for task in chunk:
+            summing.add(task)
+        link.store.insert(chunk)
+        bar.move_to(chunk[-1].index + 1)
+    return summing.hexdigest()
+
+
+def _chunks(tasks: Iterator[Task]) -> Iterator[list[Task]]:
+    while chunk := list(islice(tasks, CHUNK)):
+        yield chunk
