@@ -1,0 +1,151 @@
+"""`genfarm run`: submit a job from the shell, follow it, and take what it brings."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genfarm.cli.words import AsJson, Exit, Home, emit, say, write
+
+if TYPE_CHECKING:
+    from genfarm.job import Job
+    from genfarm_shared.kinds import Kind
+
+FILES = (".txt", ".jsonl", ".csv")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(run)
+
+
+def run(  # noqa: PLR0913, PLR0917  # one parameter an option
+    kind: Annotated[str, typer.Argument(help="text-generation, text-to-image, sleep, ...")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[INPUT...|FILE|-]", help="Inputs, a .txt/.jsonl/.csv, or stdin."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", help="Registry key.")] = None,
+    params: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="KEY=VALUE", help="For every input."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The same name again attaches.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", help="A folder, or a .jsonl file.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds to wait.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit inputs as one job and wait for it. Ctrl-C lets go; the job goes on.
+
+    genfarm run text-to-image "a handwritten seven" -p seed=3 -o sevens/
+    """
+    from genfarm import Farm
+    from genfarm_shared.kinds import find_kind
+
+    wanted = find_kind(kind)
+    values, given = _params(params or []), _inputs(wanted, inputs or [])
+    with Farm(home=home) as farm:
+        job = farm.submit_many(wanted.name, given, model=model, params=values, name=name)
+        if detach:
+            say(f"job {job.id}  {wanted.name} · {job.model}")
+            if as_json:
+                emit({"id": job.id, "name": job.name})
+            else:
+                write(job.id)
+            return
+        with letting_go(job, home):
+            say(f"job {job.id}  {wanted.name} · {job.model}")
+            code = follow(job, timeout, home, as_json=False, quiet=as_json)
+            _deliver(job, out, home, as_json=as_json)
+        raise typer.Exit(code)
+
+
+@contextmanager
+def letting_go(job: "Job", home: Path | None) -> Iterator[None]:
+    """Ctrl-C, or the end of one's patience, ends the command and not the job."""
+    from genfarm_shared.errors import ItemTimeout
+
+    again = f"genfarm jobs watch {job.name or job.id}" + (f" --home {home}" if home else "")
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\ndetached: the job goes on; `{again}` follows it again")
+        raise typer.Exit(Exit.DETACHED) from None
+    except ItemTimeout as error:
+        say(f"{error}; `{again}` follows it again")
+        raise typer.Exit(Exit.DETACHED) from None
+
+
+def follow(
+    job: "Job", timeout: float | None, home: Path | None, *, as_json: bool, quiet: bool = False
+) -> int:
+    """Wait for a job with a progress bar; returns the exit code that says how it ended."""
+    from genfarm.cli.records import read_job
+    from genfarm.cli.target import open_store
+
+    job.wait(timeout, progress=sys.stderr.isatty() and not quiet)
+    with open_store(home) as store:
+        record = read_job(store, job.id)
+    if as_json:
+        emit(record)
+    say(f"{record['succeeded']} succeeded, {record['failed']} failed")
+    if record["failed"]:
+        say(f"`genfarm results {job.id} --errors` says why; `genfarm jobs retry {job.id}`")
+    return Exit.FAILED_ITEMS if record["failed"] else Exit.OK
+
+
+def _deliver(job: "Job", out: Path | None, home: Path | None, *, as_json: bool) -> None:
+    """The results: into a folder, into a file of JSON lines, or onto stdout."""
+    if out is not None:
+        say(f"wrote {job.save(out)}")
+        return
+    from genfarm.cli.records import read_all, result_record
+    from genfarm.cli.target import open_store
+
+    with open_store(home) as store:
+        for task in read_all(store, job.id):
+            if as_json:
+                emit(result_record(task))
+            else:
+                _print_output(task.output)
+
+
+def _print_output(output: Any) -> None:
+    """Texts as they are; numbers as JSON; pictures stay where they are until exported."""
+    for text in (output or {}).get("texts", ()):
+        write(text)
+    if output and "values" in output:
+        emit(output["values"])
+
+
+def _params(pairs: Sequence[str]) -> dict[str, Any]:
+    split = [pair.partition("=") for pair in pairs]
+    for key, equals, _ in split:
+        if not key or not equals:
+            raise typer.BadParameter(f"{key!r}: expected key=value", param_hint="-p")
+    return {key: _value(text) for key, _, text in split}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _inputs(kind: "Kind", given: Sequence[str]) -> Path | list[Any]:
+    main = kind.params.model_fields[kind.params.main]
+    if not given:
+        if main.is_required():
+            hint = f"{kind.name} needs inputs: write them, name a file, or `-` for stdin"
+            raise typer.BadParameter(hint)
+        return [{}]
+    if len(given) == 1 and given[0].endswith(FILES):
+        return Path(given[0])
+    lines = [line.rstrip("\r\n") for line in sys.stdin] if list(given) == ["-"] else list(given)
+    return [line if main.annotation is str else _value(line) for line in lines if line.strip()]

