@@ -74,7 +74,7 @@ def count_in_flower(url: str, home: Path, job_ids: Sequence[str], expected: int)
 
 def compare_one_by_one() -> dict[str, float] | None:
     """Seconds a text and a picture take with the stock libraries, one task a call."""
-    found = _ask("onebyone", "--json", "--texts", str(SAMPLE), "--images", str(SAMPLE))
+    found = _ask("engines.onebyone", "--texts", str(SAMPLE), "--images", str(SAMPLE))
     names = ("text_seconds", "image_seconds")
     if not isinstance(found, dict) or not all(name in found for name in names):
         return None
@@ -83,7 +83,7 @@ def compare_one_by_one() -> dict[str, float] | None:
 
 def recognise(metadata: Path) -> float | None:
     """Share of the saved pictures in which the judge sees the digit asked for."""
-    found = _ask("zoo", "recognise", "--json", str(metadata))
+    found = _ask("zoo", "recognise", str(metadata))
     share = found.get("recognised") if isinstance(found, dict) else None
     return float(share) if isinstance(share, int | float) else None
 

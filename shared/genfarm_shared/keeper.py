@@ -82,9 +82,11 @@ class Keeper:
         return dead
 
     def _take_back(self, worker_id: str) -> None:
-        held = self._broker.held_by(worker_id)
-        self._store.requeue(held)
-        self._broker.forget(worker_id)
+        """Its messages go back to their lists, those of ended tasks too: a worker that finds
+        the row ended tells Flower what the dead one no longer could."""
+        back = self._broker.restore(worker_id)
+        if back:
+            log.info("%d messages of %s are back in their queues", back, worker_id)
 
     def _redis_restarted(self) -> bool:
         run_id = self._broker.run_id()

@@ -148,18 +148,23 @@ class Broker:
         found.discard("")
         return found
 
-    def held_by(self, worker_id: str) -> set[str]:
-        """Ids of the tasks whose messages are in that worker's hands."""
-        with self._answering():
-            found = set(map(_task_id, self._redis.hvals(f"{PREFIX}unacked.{worker_id}")))
-        found.discard("")
-        return found
+    def restore(self, worker_id: str) -> int:
+        """Put a dead worker's un-acked messages back to be taken next; returns how many.
 
-    def forget(self, worker_id: str) -> None:
-        """Drop a dead worker's un-acked messages, once their tasks are pending again."""
-        names = ("unacked", "unacked_index", "unacked_mutex")
+        Two callers at once put each back once: only the one that deletes a
+        message from the un-acked set pushes it.
+        """
+        key = f"{PREFIX}unacked.{worker_id}"
+        restored = 0
         with self._answering():
-            self._redis.delete(*(f"{PREFIX}{name}.{worker_id}" for name in names))
+            for tag, raw in self._redis.hgetall(key).items():
+                found = _unwrap(raw)
+                if self._redis.hdel(key, tag) and found is not None:
+                    self._redis.rpush(*found)
+                    restored += 1
+            names = ("unacked_index", "unacked_mutex")
+            self._redis.delete(key, *(f"{PREFIX}{name}.{worker_id}" for name in names))
+        return restored
 
     def close(self) -> None:
         self._redis.close()
@@ -221,6 +226,16 @@ def _envelope(kind: str, model: str, batch_key: str, rows: int) -> tuple[str, st
         f'"body_encoding":"base64","delivery_info":{route},',
         "}}",
     )
+
+
+def _unwrap(raw: bytes | str) -> tuple[str, str] | None:
+    """The list and the message of one of kombu's un-acked entries; None for another shape."""
+    try:
+        message, _exchange, queue = json.loads(raw)
+        step = int(message["properties"]["priority"])
+        return f"{PREFIX}{queue}" + (f":{step}" if step else ""), json.dumps(message)
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def _task_id(message: bytes | str) -> str:

@@ -94,7 +94,7 @@ def test_a_message_that_is_there_is_not_sent_twice(
         assert client.llen(f"{PREFIX}model.sleep:9") == 5
 
 
-def test_a_dead_workers_unacked_messages_are_sent_again(
+def test_a_dead_workers_messages_go_back_to_their_list(
     store: Store, broker_url: str, keeper: Keeper
 ) -> None:
     job = add_job(store, 2)
@@ -103,7 +103,9 @@ def test_a_dead_workers_unacked_messages_are_sent_again(
     with redis.Redis.from_url(broker_url) as client:  # as kombu does when it takes a message
         for tag in ("a", "b"):
             raw = client.rpop(f"{PREFIX}model.sleep:9")
-            client.hset(f"{PREFIX}unacked.dead", tag, json.dumps([json.loads(raw), "", "sleep"]))
+            client.hset(
+                f"{PREFIX}unacked.dead", tag, json.dumps([json.loads(raw), "", "model.sleep"])
+            )
         store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0"))
         keeper.tick(10.0)
         assert client.hlen(f"{PREFIX}unacked.dead") == 0

@@ -1,12 +1,17 @@
 """A worker process does its work, and dies without losing any."""
 
+import contextlib
 import os
 import signal
+import threading
+from typing import Any
 
 import psutil
 
-from genfarm_shared.tasks import State
+from genfarm_shared.queue import make_app
+from genfarm_shared.tasks import Outcome, State
 from tests.conftest import until
+from tests.shared.farmyard import add_worker
 
 from .conftest import Yard
 
@@ -87,3 +92,35 @@ def test_a_worker_judged_dead_ends_itself(yard: Yard) -> None:
     worker = yard.start_worker()
     yard.store.write(lambda c: c.exec_driver_sql("UPDATE workers SET state = 'dead'"))
     assert yard.exit_code(worker.pid) == 75
+
+
+def test_flower_hears_of_an_end_that_a_dead_worker_kept_to_itself(
+    yard: Yard, broker_url: str
+) -> None:
+    """The worker died after its commit and before its event; another finds the message."""
+    job = yard.submit("sleep", 0.0)
+    add_worker(yard.store, "ghost")
+    (claim,) = yard.store.claim([f"{job}-000000"], "ghost")
+    yard.store.commit([Outcome(claim.task_id, 1, {})], "ghost", max_attempts=3)
+    heard: list[str] = []
+    app = make_app(broker_url, ["sleep"], worker_id="listener")
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(
+            connection, handlers={"task-succeeded": lambda event: heard.append(event["uuid"])}
+        )
+        stop = threading.Event()
+        listening = threading.Thread(target=_listen, args=(receiver, stop))
+        listening.start()
+        try:
+            yard.start_worker()
+            until(lambda: heard == [claim.task_id])
+        finally:
+            stop.set()
+            listening.join(10)
+
+
+def _listen(receiver: Any, stop: threading.Event) -> None:
+    with receiver.consumer_context(wakeup=False) as (connection, _channel, _consumers):
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                connection.drain_events(timeout=0.2)

@@ -8,8 +8,7 @@ store.
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +17,12 @@ from celery.exceptions import InvalidTaskError
 from kombu.utils.scheduling import round_robin_cycle
 
 from genfarm_shared.queue import TASK_NAME, queue_name
-from genfarm_shared.tasks import Claim, Hint
-from genfarm_workers.engines import Output
+from genfarm_shared.tasks import Claim, Hint, State
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Held:
     """A message in this worker's hands."""
 
@@ -33,8 +31,19 @@ class Held:
     #: How Flower names the task.
     shadow: str
     argsrepr: str
-    #: Monotonic seconds.
-    started_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a task stands when its message is let go."""
+
+    task_id: str
+    #: Of a state that is not terminal Flower is told nothing: another worker goes on.
+    state: State
+    #: The result in a few words, or why there is none.
+    said: str = ""
+    #: Seconds on the engine.
+    runtime: float | None = None
 
 
 class Intake:
@@ -73,27 +82,18 @@ class Intake:
             return
         self._send("received", held, args=held.argsrepr, kwargs="{}", retries=0)
         if not self._offer(hint):
-            self.discard([hint.task_id])
+            self.acknowledge([End(hint.task_id, State.QUEUED)])
 
     def started(self, claims: Iterable[Claim]) -> None:
         """Tell Flower that those tasks are on the engine."""
-        for held in self._find(claim.task_id for claim in claims):
-            held.started_at = time.monotonic()
-            self._on_hub(self._send, "started", held)
+        found = self._find(claim.task_id for claim in claims)
+        self._on_hub(lambda: self._announce(found))
 
-    def acknowledge(self, outputs: Iterable[Output]) -> None:
-        """Let go of tasks whose outcome is recorded, and tell Flower how they ended."""
-        for output in outputs:
-            for held in self._find([output.task_id], forget=True):
-                self._on_hub(self._send_end, held, output)
-                self._on_hub(held.acknowledge)
-
-    def discard(self, task_ids: Iterable[str], event: str | None = "revoked") -> None:
-        """Let go of tasks that are not this worker's to run: ended, taken or cancelled."""
-        for held in self._find(task_ids, forget=True):
-            if event is not None:
-                self._on_hub(self._send, event, held, terminated=False, signum=None, expired=False)
-            self._on_hub(held.acknowledge)
+    def acknowledge(self, ends: Sequence[End]) -> None:
+        """Let go of those tasks' messages, and tell Flower how the tasks ended."""
+        found = [(held, end) for end in ends for held in self._find([end.task_id], forget=True)]
+        if found:
+            self._on_hub(lambda: self._finish(found))
 
     def count(self) -> int:
         """How many messages are held."""
@@ -104,20 +104,26 @@ class Intake:
             get = self._held.pop if forget else self._held.get
             return [held for task_id in task_ids if (held := get(task_id, None)) is not None]
 
-    def _on_hub(self, work: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    def _on_hub(self, work: Callable[[], object]) -> None:
         """Run on Celery's thread: its connection is not for two threads at once."""
         hub = getattr(self._consumer, "hub", None)
         if hub is not None:
-            hub.call_soon(lambda: work(*args, **kwargs))
+            hub.call_soon(work)
 
-    def _send_end(self, held: Held, output: Output) -> None:
-        if output.failure is not None:
-            said = f"{output.failure.code}: {output.failure.message}"
-            self._send("failed", held, exception=said, traceback="")
-            return
-        runtime = time.monotonic() - held.started_at
-        result = f"ok · batch of {output.metrics.get('batch_size', 1)}"
-        self._send("succeeded", held, result=result, runtime=runtime)
+    def _announce(self, found: Sequence[Held]) -> None:
+        for held in found:
+            self._send("started", held)
+
+    def _finish(self, found: Sequence[tuple[Held, End]]) -> None:
+        """Events first and out of their buffer: once the message is gone nobody sends them."""
+        for held, end in found:
+            event, fields = _event(end)
+            if event:
+                self._send(event, held, **fields)
+        if self._consumer.event_dispatcher is not None:
+            self._consumer.event_dispatcher.flush()
+        for held, _ in found:
+            held.acknowledge()
 
     def _send(self, event: str, held: Held, **fields: Any) -> None:
         dispatcher = getattr(self._consumer, "event_dispatcher", None)
@@ -163,6 +169,18 @@ def queue_order(intake: Intake) -> Callable[[], round_robin_cycle]:
             return [queue for queue in super().consume(n) if intake.is_open(queue)]
 
     return OpenQueues
+
+
+def _event(end: End) -> tuple[str, dict[str, Any]]:
+    """Celery's event for that end, and its fields."""
+    match end.state:
+        case State.SUCCEEDED:
+            return "succeeded", {"result": end.said, "runtime": end.runtime}
+        case State.FAILED | State.QUARANTINED:
+            return "failed", {"exception": end.said, "traceback": ""}
+        case State.CANCELLED | State.EXPIRED:
+            return "revoked", {"terminated": False, "signum": None, "expired": False}
+    return "", {}
 
 
 def _hint(message: Any) -> Hint:

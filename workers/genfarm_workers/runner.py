@@ -11,16 +11,17 @@ Knows no model.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from genfarm_shared.errors import Unreachable
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
-from genfarm_shared.tasks import Claim, Hint
+from genfarm_shared.tasks import Claim, Hint, State, TaskRecord
 from genfarm_workers.batcher import Batch, Batcher
+from genfarm_workers.engines import Output
 from genfarm_workers.host import EngineHost
-from genfarm_workers.intake import Intake
+from genfarm_workers.intake import End, Intake
 from genfarm_workers.recorder import Ended, Recorder, RecorderThread
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,7 @@ class Runner:
         if not before:
             return
         mine = self._store.still_mine(self._worker_id)
-        dropped = self._host.drop([task_id for task_id in before if task_id not in mine])
-        self._intake.discard(dropped)
+        self._let_go(self._host.drop([task_id for task_id in before if task_id not in mine]))
         self._notify()
 
     def drain(self, timeout: float) -> None:
@@ -129,7 +129,7 @@ class Runner:
         task_ids = [hint.task_id for hint in batch.hints]
         claims = self._insist(lambda: self._store.claim(task_ids, self._worker_id))
         granted = {claim.task_id for claim in claims}
-        self._intake.discard([task_id for task_id in task_ids if task_id not in granted])
+        self._let_go([task_id for task_id in task_ids if task_id not in granted])
         if batch.is_alone:
             return claims
         suspects = [claim for claim in claims if claim.suspect]
@@ -171,21 +171,31 @@ class Runner:
             self._notify()
 
     def _give_back(self, claims: Sequence[Claim], reason: str, *, crashed: bool = False) -> None:
-        """The messages first: once the rows are free, another worker's events may overtake."""
-        self._intake.discard([claim.task_id for claim in claims], event=None)
         self._insist(lambda: self._store.release(claims, reason, crashed=crashed))
+        self._let_go([claim.task_id for claim in claims])
 
     def _recorded(self, ended: Sequence[Ended], committed: Committed) -> None:
         """On the recorder's thread: let go of what was recorded; the rest comes back by itself."""
-        outputs = {one.claim.task_id: one.output for one in ended}
-        self._intake.acknowledge([outputs[task_id] for task_id in committed.recorded])
-        self._intake.discard(committed.retried, event=None)
-        self._intake.discard(committed.fenced)
+        recorded = [one.output for one in ended if one.output.task_id in committed.recorded]
+        self._intake.acknowledge([_end_of_output(output) for output in recorded])
+        self._let_go([*committed.retried, *committed.fenced])
         if committed.fenced:
             log.warning("%d results refused: cancelled, or claimed since", len(committed.fenced))
         with self._changed:
             self._unrecorded -= len(ended)
             self._changed.notify_all()
+
+    def _let_go(self, task_ids: Sequence[str]) -> None:
+        """Drop messages that are not ours to run; the store says how their tasks stand.
+
+        A worker that died between its commit and its events is made up for
+        here: its messages come to another worker, which finds the rows ended.
+        """
+        if task_ids:
+            records = self._insist(lambda: self._store.read_tasks(task_ids))
+            ends = {record.id: _end_of_record(record) for record in records}
+            unknown = [End(i, State.CANCELLED) for i in task_ids if i not in ends]
+            self._intake.acknowledge([*ends.values(), *unknown])
 
     def _insist(self, work: Callable[[], T]) -> T:
         """Do it, waiting out a store that is down."""
@@ -198,3 +208,21 @@ class Runner:
                     log.warning("waiting: %s", error)
                 failing = True
                 time.sleep(PAUSE)
+
+
+def _end_of_output(output: Output) -> End:
+    if output.failure is not None:
+        said = f"{output.failure.code}: {output.failure.message}"
+        return End(output.task_id, State.FAILED, said)
+    return _succeeded(output.task_id, output.metrics)
+
+
+def _end_of_record(record: TaskRecord) -> End:
+    if record.state is State.SUCCEEDED:
+        return _succeeded(record.id, record.metrics)
+    return End(record.id, record.state, f"{record.reason_code}: {record.reason}")
+
+
+def _succeeded(task_id: str, metrics: Mapping[str, Any]) -> End:
+    said = f"ok · batch of {metrics.get('batch_size', 1)}"
+    return End(task_id, State.SUCCEEDED, said, metrics.get("engine_seconds"))

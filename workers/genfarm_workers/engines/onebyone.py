@@ -1,13 +1,12 @@
 """What the farm is compared with: stock calls, one task each, in one process.
 
-`python -m genfarm_workers.engines.onebyone --json` measures on a sample how
+`python -m genfarm_workers.engines.onebyone` measures on a sample how
 long a task takes when nothing is batched: `generate` for a text, the pipeline
 for a picture, models resident and warm. Knows nothing of the farm.
 """
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -32,12 +31,7 @@ def time_texts(entry: ModelEntry, number: int, max_new_tokens: int) -> float:
 
     def call(index: int) -> None:
         torch.manual_seed(index)
-        model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=True,
-            pad_token_id=tokenizer.eos_token_id,
-        )
+        model.generate(**inputs, max_new_tokens=max_new_tokens, max_length=None, do_sample=True)
 
     with torch.inference_mode():
         return _median(call, number)
@@ -81,9 +75,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=10, help="texts to time")
     parser.add_argument("--images", type=int, default=10, help="pictures to time")
     parser.add_argument("--max-new-tokens", type=int, default=64)
-    parser.add_argument("--json", action="store_true", help="the only form there is")
     chosen = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     catalog = read_catalog()
     found = {
         "text_seconds": time_texts(catalog["stories"], chosen.texts, chosen.max_new_tokens),
