@@ -158,7 +158,7 @@ def _timed(farm: Farm, store: Store, kind: str, inputs: Sequence[Any]) -> float:
 
 def _make(farm: Farm, store: Store, plan: Plan, figures: Figures, say: Say) -> None:
     """Pictures and texts at once, a kill half-way, and the count of what came of it."""
-    _load_models(farm, store, say)
+    _load_models(farm, store, min(WARM_TASKS, plan.items), say)
     begun = time.time()
     jobs = [
         farm.submit_many("text-to-image", _prompts(plan.items), on_conflict="new"),
@@ -184,13 +184,13 @@ def _make(farm: Farm, store: Store, plan: Plan, figures: Figures, say: Say) -> N
         figures.batching_gain = alone / figures.seconds
 
 
-def _load_models(farm: Farm, store: Store, say: Say) -> None:
+def _load_models(farm: Farm, store: Store, tasks: int, say: Say) -> None:
     """Have every worker load both models, so that what is timed is generation."""
     begun = time.monotonic()
     for _ in range(WARM_ROUNDS):
         jobs = [
-            farm.submit_many("text-to-image", _prompts(WARM_TASKS), on_conflict="new"),
-            farm.submit_many("text-generation", _openings(WARM_TASKS), on_conflict="new"),
+            farm.submit_many("text-to-image", _prompts(tasks), on_conflict="new"),
+            farm.submit_many("text-generation", _openings(tasks), on_conflict="new"),
         ]
         for job in jobs:
             job.wait(PATIENCE)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from PIL import Image, ImageDraw, ImageOps
 
@@ -48,12 +49,13 @@ def show_results(
         return Table(
             ("id", "input", "output"), [(r.custom_id, str(r.input), _said(r)) for r in results]
         )
+    captions = _told_apart([caption for _, caption in cells])
     wide = cols or math.ceil(math.sqrt(len(cells)))
     high = math.ceil(len(cells) / wide)
     step = (size + GAP, size + GAP + CAPTION)
     sheet = Image.new("RGB", (wide * step[0] + GAP, high * step[1] + GAP), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    for place, (image, caption) in enumerate(cells):
+    for place, ((image, _), caption) in enumerate(zip(cells, captions, strict=True)):
         x, y = GAP + place % wide * step[0], GAP + place // wide * step[1]
         fitted = ImageOps.contain(image.convert("RGB"), (size, size), _resampling(image, size))
         sheet.paste(fitted, (x + (size - fitted.width) // 2, y + (size - fitted.height) // 2))
@@ -70,6 +72,14 @@ def _resampling(image: Image.Image, size: int) -> Image.Resampling:
 
 def _caption(result: Result) -> str:
     return " ".join(str(result.input).split())[:200]
+
+
+def _told_apart(captions: Sequence[str]) -> list[str]:
+    """The captions without the words that all of them begin with: a cell has little room."""
+    words = [caption.split() for caption in captions]
+    shared = takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
+    same = len(list(shared)) if len(set(captions)) > 1 else 0
+    return [" ".join(["…", *rest[same:]] if same else rest) for rest in words]
 
 
 def _said(result: Result) -> str:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from genfarm import Farm
-from genfarm.sheet import Table
+from genfarm.sheet import Table, _told_apart
 
 from .tiny_worker import TinyWorker
 
@@ -66,6 +66,12 @@ def test_texts_are_saved_as_lines(farm: Farm, worker: TinyWorker, tmp_path: Path
         "message": str(job.errors()[0]),
         "attempts": 1,
     }
+
+
+def test_captions_leave_out_what_all_begin_with() -> None:
+    assert _told_apart(["a red one", "a red two"]) == ["… one", "… two"]
+    assert _told_apart(["a fox", "an owl"]) == ["a fox", "an owl"]
+    assert _told_apart(["a fox", "a fox"]) == ["a fox", "a fox"]
 
 
 def test_show_draws_a_sheet_of_pictures(farm: Farm, worker: TinyWorker) -> None:
