@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Exit code of a worker that was judged dead (EX_TEMPFAIL: start me again).
 FENCED = 75
+#: Exit code of a worker one of whose threads failed (EX_SOFTWARE).
+BROKEN = 70
 
 
 def new_worker_id() -> str:
@@ -56,6 +58,7 @@ class Node:
         Raises GenfarmError when the store or the broker is out of reach.
         """
         settings = self._settings
+        threading.excepthook = _end_process
         self._store = Store(settings.store_url)
         self._broker = Broker(settings.broker)
         self._broker.ping()
@@ -120,3 +123,12 @@ class Node:
             started_at=0.0,
             beat_at=0.0,
         )
+
+
+def _end_process(failed: threading.ExceptHookArgs) -> None:
+    """A worker that lost a thread would beat for ever and work no more; its tasks go to others."""
+    error = failed.exc_value
+    trace = (failed.exc_type, error, failed.exc_traceback) if error is not None else None
+    name = failed.thread.name if failed.thread is not None else "?"
+    log.critical("thread %s failed; the worker ends. This is a bug", name, exc_info=trace)
+    os._exit(BROKEN)

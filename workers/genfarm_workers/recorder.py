@@ -120,6 +120,22 @@ class RecorderThread(threading.Thread):
         self._recorder.close()
 
     def _insist(self, ended: Sequence[Ended]) -> Committed:
+        """Record them, waiting out an outage.
+
+        An output that cannot be recorded at all, say one that is no JSON, fails
+        alone: its batch mates are recorded one by one.
+        """
+        try:
+            return self._wait_out(ended)
+        except Exception as error:
+            log.exception("%d outcomes cannot be recorded together", len(ended))
+            if len(ended) > 1:
+                return Committed.union([self._insist([one]) for one in ended])
+            said = f"its output cannot be recorded: {type(error).__name__}"
+            failed = Output(ended[0].claim.task_id, failure=Failure("internal", said))
+            return self._wait_out([Ended(ended[0].claim, failed)])
+
+    def _wait_out(self, ended: Sequence[Ended]) -> Committed:
         failing = False
         while True:
             try:

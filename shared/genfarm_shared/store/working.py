@@ -37,6 +37,16 @@ class Committed:
     #: Refused: the task was cancelled, or another worker has claimed it since.
     fenced: frozenset[str]
 
+    @classmethod
+    def union(cls, parts: Sequence["Committed"]) -> "Committed":
+        """What became of several calls' outcomes together."""
+        none = frozenset[str]()
+        return cls(
+            none.union(*(part.recorded for part in parts)),
+            none.union(*(part.retried for part in parts)),
+            none.union(*(part.fenced for part in parts)),
+        )
+
 
 class Working(Database):
     """The worker's verbs."""
