@@ -71,6 +71,17 @@ def test_a_stopped_worker_finishes_or_gives_back(yard: Yard) -> None:
     assert yard.store.list_workers(everyone=True)[0].state == "stopped"
 
 
+def test_a_signal_to_the_whole_group_lets_batches_finish(yard: Yard) -> None:
+    """As systemd and a terminal send it: the engine leaves the decision to its worker."""
+    worker = yard.start_worker()
+    job = yard.submit("sleep", 0.8)
+    until(lambda: yard.store.still_mine(worker.id))
+    os.kill(worker.report["engine_pid"], signal.SIGTERM)
+    os.kill(worker.pid, signal.SIGTERM)
+    assert yard.exit_code(worker.pid) == 0
+    assert yard.store.count_attempts([job]) == {"succeeded": 1}
+
+
 def test_a_dead_worker_leaves_no_engine(yard: Yard) -> None:
     worker = yard.start_worker()
     engine = psutil.Process(worker.report["engine_pid"])

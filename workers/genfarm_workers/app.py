@@ -85,4 +85,12 @@ def _set_up_logging(loglevel: int = logging.INFO, **_options: Any) -> None:
     )
 
 
-app = make_worker_app(Settings.load())
+def _load() -> Celery:
+    """The application, or one line that says what is wrong: Celery would print a traceback."""
+    try:
+        return make_worker_app(Settings.load())
+    except GenfarmError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+app = _load()

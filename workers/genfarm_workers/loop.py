@@ -216,11 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The worker process decides: a terminal and systemd signal the whole group, and a batch
+    # that is to be finished must not lose its engine. The worker ends it by the pipe.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     pipe = Pipe(Connection(chosen.fd))
     pipe.send({"op": "ready", "device": chosen.device, "pid": os.getpid()})
     Loop(pipe, _parse_catalog(chosen.catalog), partial(_build, chosen.device, chosen.threads)).run()
+    logging.shutdown()
+    os._exit(0)  # torch takes seconds to tear down what the system frees at once
 
 
 def _build(device: str, threads: int, entry: ModelEntry, tick: Tick) -> Engine:
