@@ -4,7 +4,9 @@ The name comes from the bytes alone: no word of a user is ever in a path, and
 a task that ran twice leaves one file. Knows no task and no model.
 """
 
+import contextlib
 import hashlib
+import io
 import os
 import uuid
 from typing import Any
@@ -60,11 +62,16 @@ class ArtifactStore:
 
     def _write(self, name: str, data: bytes) -> None:
         aside = self.path(f"tmp/{uuid.uuid4().hex}")
-        with self._files.open(aside, "wb") as file:
-            file.write(data)
-            _sync(file)
-        self._files.makedirs(self.path(name).rpartition("/")[0], exist_ok=True)
-        self._files.mv(aside, self.path(name))
+        try:
+            with self._files.open(aside, "wb") as file:
+                file.write(data)
+                _sync(file)
+            self._files.makedirs(self.path(name).rpartition("/")[0], exist_ok=True)
+            self._files.mv(aside, self.path(name))
+        except OSError:
+            with contextlib.suppress(OSError):  # or a full disk fills up with halves
+                self._files.rm_file(aside)
+            raise
 
 
 def _sync(file: Any) -> None:
@@ -73,6 +80,7 @@ def _sync(file: Any) -> None:
     descriptor = getattr(file, "fileno", None)
     if descriptor is not None:
         try:
-            os.fsync(descriptor())
-        except OSError:  # an object-store buffer has no descriptor behind its fileno
+            number = descriptor()
+        except io.UnsupportedOperation:  # an object store's buffer has none behind its name
             return
+        os.fsync(number)

@@ -42,51 +42,60 @@ class Keeper:
         self._store = store
         self._broker = broker
         self._settings = settings
-        self._healthy_since: float | None = None
+        #: Beat of each worker, and since when this keeper has seen it unchanged.
+        self._beats: dict[str, tuple[float, float]] = {}
+        self._ticked_at: float | None = None
         self._reconciled_at = 0.0
         self._run_id = ""
 
     def tick(self, now: float) -> None:
         """One round; `now` is monotonic seconds. Raises Unreachable during an outage."""
-        try:
-            self._round(now)
-        except Unreachable:
-            self._healthy_since = None
-            raise
-        if self._healthy_since is None:
-            self._healthy_since = now
-
-    def _round(self, now: float) -> None:
         self._store.expire()
-        dead = self._reap() if self._may_judge(now) else []
-        for worker_id in dead:
-            self._take_back(worker_id)
+        dead = self._reap(now)
         if dead or self._redis_restarted() or self._is_due(now):
+            self._restore_strays()
             self._reconcile(now)
         published = dispatch(self._store, self._broker, self._settings.window)
         if published:
             log.info("dispatched %d tasks", published)
 
-    def _may_judge(self, now: float) -> bool:
-        """Only after a whole lease of healthy rounds: during an outage of the database
-        nobody can beat, and a keeper that judged at once would kill the fleet."""
-        since = self._healthy_since
-        return since is not None and now - since >= self._settings.lease_seconds
-
-    def _reap(self) -> list[str]:
-        dead = self._store.reap(
-            self._settings.lease_seconds, max_attempts=self._settings.max_attempts
-        )
+    def _reap(self, now: float) -> list[str]:
+        dead = self._store.reap(self._silent(now), max_attempts=self._settings.max_attempts)
         for worker_id in dead:
             log.warning("worker %s is dead: no beat for a lease; its tasks go on", worker_id)
         return dead
 
-    def _take_back(self, worker_id: str) -> None:
-        """Its messages go back to their lists, those of ended tasks too: a worker that finds
-        the row ended tells Flower what the dead one no longer could."""
-        back = self._broker.restore(worker_id)
-        if back:
-            log.info("%d messages of %s are back in their queues", back, worker_id)
+    def _silent(self, now: float) -> dict[str, float]:
+        """Workers whose beat this keeper has watched stand still for a whole lease.
+
+        By this process's own clock, so that no step of a clock judges anybody;
+        and anew after a late round of its own: what held this keeper up, a
+        database that stalls say, may have held up every beat as well.
+        """
+        lease = self._settings.lease_seconds
+        before, self._ticked_at = self._ticked_at, now
+        if before is None or now - before > lease / 2:
+            self._beats = {}
+        beats = {worker.id: worker.beat_at for worker in self._store.list_workers()}
+        seen = self._beats
+        self._beats = {
+            i: seen[i] if i in seen and seen[i][0] == beat else (beat, now)
+            for i, beat in beats.items()
+        }
+        return {i: beat for i, (beat, since) in self._beats.items() if now - since >= lease}
+
+    def _restore_strays(self) -> None:
+        """Put back messages in hands that live no more, whenever and however they died.
+
+        Those of ended tasks too: a worker that finds the row ended tells Flower
+        what the dead one no longer could.
+        """
+        holders = self._broker.holders()
+        living = {worker.id for worker in self._store.list_workers()} if holders else set()
+        for worker_id in holders - living:
+            back = self._broker.restore(worker_id)
+            if back:
+                log.info("%d messages of %s are back in their queues", back, worker_id)
 
     def _redis_restarted(self) -> bool:
         run_id = self._broker.run_id()

@@ -148,6 +148,13 @@ class Broker:
         found.discard("")
         return found
 
+    def holders(self) -> set[str]:
+        """Ids of the workers that have messages in their hands."""
+        prefix = f"{PREFIX}unacked."
+        with self._answering():
+            keys = list(self._redis.scan_iter(match=f"{prefix}*", count=1000))
+        return {key.decode().removeprefix(prefix) for key in keys}
+
     def restore(self, worker_id: str) -> int:
         """Put a dead worker's un-acked messages back to be taken next; returns how many.
 

@@ -73,6 +73,8 @@ tasks = Table(
     Column("state", String(16), nullable=False),
     # The fence: raised by each claim, named by every later write.
     Column("attempt", Integer, nullable=False, server_default="0"),
+    # Attempts that failed or were lost for reasons another attempt may mend.
+    Column("losses", Integer, nullable=False, server_default="0"),
     # Engine crashes it was in; and whether it must next run alone.
     Column("crashes", Integer, nullable=False, server_default="0"),
     Column("suspect", Boolean, nullable=False, server_default=text("false")),

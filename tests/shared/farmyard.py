@@ -12,9 +12,8 @@ _numbers = itertools.count()
 def add_job(store: Store, total: int, *, released: bool = True, **fields: Any) -> JobRecord:
     """A job of that many sleep tasks."""
     number = next(_numbers)
-    job = JobRecord(
-        id=f"job{number}", kind="sleep", model="sleep", params={}, created_at=number, **fields
-    )
+    given: dict[str, Any] = {"model": "sleep", **fields}
+    job = JobRecord(id=f"job{number}", kind="sleep", params={}, created_at=number, **given)
     store.open_job(job)
     store.insert([make_task(job, index) for index in range(total)])
     if released:
@@ -30,8 +29,8 @@ def make_task(job: JobRecord, index: int, **fields: Any) -> Task:
         index=index,
         custom_id=f"{index:06d}",
         kind="sleep",
-        model="sleep",
-        batch_key="sleep",
+        model=job.model,
+        batch_key=job.model,
         rows=1,
         params={"seconds": 0.0, "seed": index},
         seed=index,

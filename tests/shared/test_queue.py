@@ -106,8 +106,8 @@ def test_a_dead_workers_messages_go_back_to_their_list(
             client.hset(
                 f"{PREFIX}unacked.dead", tag, json.dumps([json.loads(raw), "", "model.sleep"])
             )
-        store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0"))
-        keeper.tick(10.0)
+        for now in (2.0, 4.0, 6.0):
+            keeper.tick(now)
         assert client.hlen(f"{PREFIX}unacked.dead") == 0
         assert client.llen(f"{PREFIX}model.sleep:9") == 2
     assert states(store, job) == {State.QUEUED: 2}
@@ -117,12 +117,33 @@ def test_a_keeper_judges_nobody_before_a_whole_healthy_lease(
     store: Store, broker_url: str, keeper: Keeper
 ) -> None:
     add_worker(store, "late")
-    store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0"))
-    keeper.tick(0.0)
-    keeper.tick(4.9)
+    for now in (0.0, 2.0, 4.0, 4.9):
+        keeper.tick(now)
     assert [worker.id for worker in store.list_workers()] == ["late"]
     keeper.tick(5.1)
     assert store.list_workers() == []
+
+
+def test_a_keeper_that_was_held_up_judges_nobody_for_it(store: Store, keeper: Keeper) -> None:
+    """What held it up, a lock on the database say, may have held up every beat as well."""
+    add_worker(store, "late")
+    keeper.tick(0.0)
+    keeper.tick(20.0)
+    assert [worker.id for worker in store.list_workers()] == ["late"]
+
+
+def test_messages_in_a_hand_that_is_gone_come_back_sooner_or_later(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    """Its worker was judged long ago, by a keeper that died before it could restore them."""
+    add_job(store, 1)
+    keeper.tick(0.0)
+    with redis.Redis.from_url(broker_url) as client:
+        raw = client.rpop(f"{PREFIX}model.sleep:9")
+        client.hset(f"{PREFIX}unacked.gone", "a", json.dumps([json.loads(raw), "", "model.sleep"]))
+        keeper.tick(30.0)
+        assert client.llen(f"{PREFIX}model.sleep:9") == 1
+        assert Broker(broker_url).holders() == set()
 
 
 def test_two_keepers_at_once_publish_each_task_once(

@@ -1,11 +1,13 @@
 """One behaviour on every database: what is written, claimed, recorded and read."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from genfarm_shared.errors import InvalidSetting, NotFound, Unreachable
 from genfarm_shared.store import Store
@@ -21,6 +23,21 @@ from .farmyard import (
     make_task,
     states,
 )
+
+
+def fail_after_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next write transaction commits, and its answer is lost on the way back."""
+    transaction = store._transaction
+    failures = iter([True])
+
+    @contextmanager
+    def losing(*, write: bool) -> Iterator[Connection]:
+        with transaction(write=write) as connection:
+            yield connection
+        if write and next(failures, False):
+            raise OperationalError("COMMIT", None, Exception("connection lost"))
+
+    monkeypatch.setattr(store, "_transaction", losing)
 
 
 def test_what_insert_returned_for_is_there(store: Store) -> None:
@@ -59,6 +76,39 @@ def test_only_one_of_many_workers_gets_a_task(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert sorted(won) == ids(job, 40)
+
+
+def test_a_claim_whose_answer_was_lost_is_claimed_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add_job(store, 3)
+    add_worker(store)
+    fail_after_commit(store, monkeypatch)
+    claims = store.claim(ids(job, 3), "w1")
+    assert sorted(claim.task_id for claim in claims) == ids(job, 3)
+    assert {claim.attempt for claim in claims} == {2}
+    commit(store, *map(done, claims))
+    assert store.count_attempts([job.id]) == {"released": 3, "succeeded": 3}
+
+
+def test_a_job_and_its_tasks_are_written_once_by_many_at_once(store: Store) -> None:
+    job = add_job(store, 0, identity="same", released=False)
+    found: list[tuple[str, bool]] = []
+
+    def submit(number: int) -> None:
+        mine, written = store.open_job(replace(job, id=f"rival{number}", identity="one"))
+        store.insert([make_task(mine, index) for index in range(20)])
+        found.append((mine.id, written))
+
+    threads = [threading.Thread(target=submit, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert len({job_id for job_id, _ in found}) == 1
+    assert sum(written for _, written in found) == 1
+    assert store.count([found[0][0]])[found[0][0]] == {State.PENDING: 20}
 
 
 def test_a_worker_that_is_not_alive_claims_nothing(store: Store) -> None:

@@ -52,8 +52,9 @@ def test_a_silent_worker_loses_its_tasks_and_a_beating_one_keeps_them(store: Sto
         add_worker(store, name)
     store.claim(ids(job, 2)[:1], "silent")
     store.claim(ids(job, 2)[1:], "beating")
-    store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0 WHERE id = 'silent'"))
-    assert store.reap(5.0, max_attempts=5) == ["silent"]
+    beats = {worker.id: worker.beat_at for worker in store.list_workers()}
+    assert store.beat("beating", {})  # after the keeper had looked
+    assert store.reap(beats, max_attempts=5) == ["silent"]
     assert states(store, job) == {State.PENDING: 1, State.RUNNING: 1}
     assert not store.beat("silent", {})
     assert store.beat("beating", {})
@@ -65,8 +66,8 @@ def test_a_task_whose_workers_keep_dying_fails_in_the_end(store: Store) -> None:
     for attempt in (1, 2):
         add_worker(store, f"w{attempt}")
         store.claim(ids(job, 1), f"w{attempt}")
-        store.write(lambda c: c.exec_driver_sql("UPDATE workers SET beat_at = 0"))
-        store.reap(5.0, max_attempts=2)
+        beats = {worker.id: worker.beat_at for worker in store.list_workers()}
+        store.reap(beats, max_attempts=2)
     (record,) = store.read_tasks(ids(job, 1))
     assert (record.state, record.reason_code) == (State.FAILED, "worker_lost")
 
@@ -85,3 +86,31 @@ def test_a_fact_is_remembered_until_replaced(store: Store) -> None:
     store.remember("run", "a")
     store.remember("run", "b")
     assert store.recall("run") == "b"
+
+
+def test_a_task_that_was_only_given_back_has_lost_none_of_its_attempts(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    for _ in range(5):
+        store.release(store.claim(ids(job, 1), "w1"), "drained")
+    store.claim(ids(job, 1), "w1")
+    beats = {worker.id: worker.beat_at for worker in store.list_workers()}
+    store.reap(beats, max_attempts=2)
+    assert states(store, job) == {State.PENDING: 1}
+
+
+def test_tasks_of_a_worker_that_is_gone_are_freed_however_it_went(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    store.claim(ids(job, 1), "w1")
+    store.retire("w1", "it stopped between a claim and its commit")
+    assert store.reap({}, max_attempts=5) == []
+    assert states(store, job) == {State.PENDING: 1}
+
+
+def test_a_model_whose_window_is_full_keeps_no_other_from_its_own(store: Store) -> None:
+    add_job(store, 5)
+    assert len(store.dispatch(3)) == 3
+    other = add_job(store, 2, model="other")
+    assert [hint.model for hint in store.dispatch(3)] == ["other", "other"]
+    assert states(store, other) == {State.QUEUED: 2}

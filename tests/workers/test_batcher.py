@@ -65,7 +65,8 @@ def test_models_take_turns() -> None:
 def test_a_suspect_waits_until_the_engine_is_idle() -> None:
     batcher = Batcher(SLOTS)
     batcher.admit(hint(1, key=f"{ALONE}t1"))
-    assert batcher.next_batch({"image": 1}) is None
+    batcher.admit(hint(2, "image", "image"))
+    assert batcher.next_batch({"image": 1}) is None  # nothing else goes before it, or it starves
     batch = batcher.next_batch({"image": 0})
     assert batch is not None
     assert batch.is_alone

@@ -52,7 +52,7 @@ def test_a_killed_worker_loses_nothing(yard: Yard) -> None:
 def test_a_killed_engine_is_replaced_and_its_tasks_run_again(yard: Yard) -> None:
     worker = yard.start_worker()
     job = yard.submit("sleep", *[2.0] * 3)
-    until(lambda: len(yard.store.still_mine(worker.id)) == 3)
+    until(lambda: yard.store.list_workers()[0].report["in_hand"] == 3)
     os.kill(worker.report["engine_pid"], signal.SIGKILL)
     until(lambda: yard.finished(job))
     assert yard.states(job) == {State.SUCCEEDED: 3}

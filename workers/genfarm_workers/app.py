@@ -65,7 +65,7 @@ def make_worker_app(settings: Settings) -> Celery:
             "redis://host:6379/0; for a farm on this machine alone run `genfarm up`"
         )
     catalog = choose(read_catalog(settings.registry_path), settings.models)
-    intake = Intake()
+    intake = Intake(catalog)
     worker_id = new_worker_id()
     app = make_app(
         settings.broker, list(catalog), worker_id=worker_id, queue_order=queue_order(intake)

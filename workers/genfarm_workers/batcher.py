@@ -72,7 +72,7 @@ class Batcher:
             free = 2 * self._slots[model] - in_hand.get(model, 0)
             for key in list(self._lines[model]):
                 if key.startswith(ALONE) and not idle:
-                    continue
+                    return None  # its turn: the engine runs empty for it, or it would starve
                 hints = self._fit(model, key, free)
                 if hints:
                     return self._take(model, key, hints)

@@ -5,6 +5,7 @@ engine segfaults, hangs or runs out of memory only the engine dies, and the
 claims in its hands come back from here. Knows no store and no queue.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -61,6 +62,8 @@ class EngineHost:
         self._in_hand: dict[str, Claim] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Pipe | None = None
+        self._socket: socket.socket | None = None
+        self._dropped: list[str] = []
         self._heard_at = 0.0
         self._started_at = 0.0
         self._deaths = 0
@@ -83,7 +86,8 @@ class EngineHost:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **self._pin.environment},
             )
-            self._pipe = Pipe(Connection(ours.detach()))
+            self._socket = ours
+            self._pipe = Pipe(Connection(os.dup(ours.fileno())))
             self._heard_at = self._started_at = time.monotonic()
             self._ready = self._loading = False
             self._loaded = {}
@@ -91,7 +95,10 @@ class EngineHost:
         log.info("engine %d started on %s", self._process.pid, self._pin.device)
 
     def submit(self, claims: Sequence[Claim]) -> bool:
-        """Hand claims to the engine; False, with nothing in hand, when it just died."""
+        """Hand claims to the engine; False when they are still the caller's, because it died.
+
+        Blocks while the engine does not read, during a load say.
+        """
         with self._lock:
             pipe = self._pipe
             if pipe is None:
@@ -102,25 +109,29 @@ class EngineHost:
         try:
             with self._sending:
                 pipe.send_claims(claims)
-        except OSError:
+        except (OSError, TypeError):  # TypeError: closed under a half-sent message
             with self._lock:
-                for claim in claims:
-                    self._in_hand.pop(claim.task_id, None)
-            return False
+                ours = [c for c in claims if self._in_hand.pop(c.task_id, None) is not None]
+            return not ours  # else they were given back with the rest of the dead engine's
         return True
 
     def drop(self, task_ids: Collection[str]) -> list[str]:
-        """Forget tasks; returns those that were in hand. The engine stops at its next step."""
+        """Forget tasks; returns those that were in hand. Never blocks: `tell` says it on."""
         with self._lock:
-            pipe = self._pipe
             gone = [i for i in task_ids if self._in_hand.pop(i, None) is not None]
+            self._dropped += gone
+        return gone
+
+    def tell(self) -> None:
+        """Tell the engine what was dropped, so that it stops at its next step. May block."""
+        with self._lock:
+            pipe, gone, self._dropped = self._pipe, self._dropped, []
         if gone and pipe is not None:
             try:
                 with self._sending:
                     pipe.send({"op": "drop", "task_ids": gone})
-            except OSError:
+            except (OSError, TypeError):
                 log.info("engine died while tasks were being dropped; nothing is left to drop")
-        return gone
 
     def receive(self, timeout: float) -> list[Ended] | None:
         """Tasks that ended, [] when none did in `timeout` seconds, None when the engine died.
@@ -144,12 +155,15 @@ class EngineHost:
         """The claims that the dead engine held, and why it died."""
         with self._lock:
             process, self._process = self._process, None
-            if self._pipe is not None:
-                self._pipe.close()
-                self._pipe = None
+            pipe, self._pipe = self._pipe, None
             held = list(self._in_hand.values())
             self._in_hand.clear()
+            self._dropped = []
+        if self._socket is not None:
+            _shut(self._socket)  # wakes a sender that is blocked, and the engine's reader
         code = _end(process) if process is not None else 0
+        if pipe is not None:
+            pipe.close()
         lived = time.monotonic() - self._started_at
         self._deaths = 1 if lived > RECOVERED_SECONDS else self._deaths + 1
         return held, self._reason or f"the engine process {_spell(code)}"
@@ -183,14 +197,10 @@ class EngineHost:
             }
 
     def stop(self) -> list[Claim]:
-        """End the process; returns the claims it held."""
-        pipe = self._pipe
-        if pipe is not None:
-            try:
-                with self._sending:
-                    pipe.send({"op": "stop"})
-            except OSError:
-                log.debug("engine was gone before it was told to stop")
+        """End the process; returns the claims it held.
+
+        By the end of its pipe and not by a message: a pipe that is full takes none.
+        """
         return self.bury()[0]
 
     def _handle(self, message: Mapping[str, Any]) -> list[Ended]:
@@ -230,6 +240,12 @@ class EngineHost:
                 self._reason = f"the engine process gave no sign of life for {silent:.0f} s"
                 log.error("engine %d killed: %s", self._process.pid, self._reason)
                 self._process.kill()
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the other end is gone already
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def _end(process: subprocess.Popen[bytes], patience: float = 2.0) -> int:

@@ -8,7 +8,7 @@ store.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,26 +49,41 @@ class End:
 class Intake:
     """The messages of one worker. `receive` runs on Celery's thread, the rest on any."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: Collection[str]) -> None:
+        self._models = frozenset(models)
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
         self._consumer: Any = None
         self._offer: Callable[[Hint], bool] = lambda hint: False
         self._is_full: Callable[[str], bool] = lambda model: True
+        self._bury: Callable[[str, bytes], None] = lambda reason, body: None
 
-    def connect(self, offer: Callable[[Hint], bool], is_full: Callable[[str], bool]) -> None:
-        """Say where hints go, and how to ask whether a model's line is full."""
+    def connect(
+        self,
+        offer: Callable[[Hint], bool],
+        is_full: Callable[[str], bool],
+        bury: Callable[[str, bytes], None],
+    ) -> None:
+        """Say where hints go, how to ask whether a model's line is full, and where unreadable
+        messages are kept."""
         self._offer = offer
         self._is_full = is_full
+        self._bury = bury
 
     def is_open(self, queue: str) -> bool:
         """Whether messages of that queue are wanted now."""
         return not self._is_full(queue.removeprefix(queue_name("")))
 
     def receive(self, consumer: Any, message: Any, acknowledge: Callable[[], object]) -> None:
-        """Hold one message and offer its hint. Raises InvalidTaskError for one it cannot read."""
+        """Hold one message and offer its hint; one that nobody can use is kept as a dead letter."""
         self._consumer = consumer
-        hint = _hint(message)
+        try:
+            hint = self._read(message)
+        except InvalidTaskError as error:
+            log.warning("dead letter: %s", error)
+            self._bury(str(error)[:64], bytes(str(message.body), "utf-8", "replace"))
+            acknowledge()
+            return
         headers = message.headers
         held = Held(
             hint, acknowledge, headers.get("shadow") or TASK_NAME, headers.get("argsrepr") or ""
@@ -98,6 +113,12 @@ class Intake:
     def count(self) -> int:
         """How many messages are held."""
         return len(self._held)
+
+    def _read(self, message: Any) -> Hint:
+        hint = _hint(message)
+        if hint.model not in self._models:
+            raise InvalidTaskError(f"this worker serves no model {hint.model[:64]!r}")
+        return hint
 
     def _find(self, task_ids: Iterable[str], *, forget: bool = False) -> list[Held]:
         with self._lock:

@@ -91,6 +91,7 @@ class Node:
             return
         log.info("worker %s drains", self._worker_id)
         self._keeper.stop()
+        self._runner.close()
         self._store.drain(self._worker_id)
         self._runner.drain(self._settings.drain_timeout)
         self._lease.stop()
@@ -98,8 +99,7 @@ class Node:
         self._broker.close()
 
     def _fence(self) -> None:
-        self._host.stop()
-        os._exit(FENCED)
+        os._exit(FENCED)  # the engine follows at the end of its pipe
 
     def _describe(self, name: str) -> WorkerRecord:
         models: list[dict[str, Any]] = [

@@ -5,13 +5,14 @@ its file. Knows no engine and no queue.
 """
 
 import io
+import json
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -64,8 +65,10 @@ class Recorder:
     def _outcome(self, ended: Ended) -> Outcome:
         claim, output = ended.claim, ended.output
         failure = output.failure
-        if failure is None and output.output is None:
-            failure = Failure("internal", "the engine returned neither an output nor a failure")
+        if failure is None:
+            failure = _fault(output)
+        else:
+            failure = replace(failure, message=failure.message.replace("\x00", "?"))
         return Outcome(
             task_id=claim.task_id,
             attempt=claim.attempt,
@@ -77,6 +80,19 @@ class Recorder:
 
     def _keep(self, picture: Picture) -> Artifact:
         return self._artifacts.put(encode_png(picture), "image/png")
+
+
+def _fault(output: Output) -> Failure | None:
+    """Why an output cannot be a row. PostgreSQL would refuse the whole batch for it."""
+    if output.output is None:
+        return Failure("internal", "the engine returned neither an output nor a failure")
+    try:
+        text = json.dumps(output.output, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return Failure("internal", f"its output is no JSON: {error}")
+    if "\\u0000" in text:
+        return Failure("internal", "its output holds a NUL character")
+    return None
 
 
 def encode_png(picture: Picture) -> bytes:

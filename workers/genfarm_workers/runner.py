@@ -55,7 +55,7 @@ class Runner:
         self._draining = False
         self._stopped = threading.Event()
         self._unrecorded = 0
-        intake.connect(self.offer, self.is_full)
+        intake.connect(self.offer, self.is_full, self._bury)
 
     def start(self) -> None:
         """Start the engine and the threads."""
@@ -87,11 +87,16 @@ class Runner:
         self._let_go(self._host.drop([task_id for task_id in before if task_id not in mine]))
         self._notify()
 
-    def drain(self, timeout: float) -> None:
-        """Take nothing new, let the engine finish, then give back what is left."""
+    def close(self) -> None:
+        """Take nothing new."""
         with self._changed:
             self._draining = True
             self._changed.notify_all()
+
+    def drain(self, timeout: float) -> None:
+        """Let the engine finish, then give back what is left."""
+        self.close()
+        with self._changed:
             self._changed.wait_for(self._is_idle, timeout)
         self._stopped.set()
         self._notify()
@@ -110,6 +115,7 @@ class Runner:
 
     def _feed(self) -> None:
         while not self._stopped.is_set():
+            self._host.tell()
             with self._changed:
                 batch = self._next_batch()
                 if batch is None:
@@ -129,13 +135,13 @@ class Runner:
         task_ids = [hint.task_id for hint in batch.hints]
         claims = self._insist(lambda: self._store.claim(task_ids, self._worker_id))
         granted = {claim.task_id for claim in claims}
-        self._let_go([task_id for task_id in task_ids if task_id not in granted])
-        if batch.is_alone:
-            return claims
-        suspects = [claim for claim in claims if claim.suspect]
-        if suspects:  # an old hint of a task that must now run alone: it comes back with a new one
-            self._give_back(suspects, "a suspect must run alone")
-        return [claim for claim in claims if not claim.suspect]
+        self._let_go([task_id for task_id in task_ids if task_id not in granted], denied=True)
+        # An old hint of a task that must now run alone, or one that lies about the model: the
+        # row goes back, and comes again with a hint of its own.
+        wrong = [c for c in claims if (c.suspect and not batch.is_alone) or c.model != batch.model]
+        if wrong:
+            self._give_back(wrong, "its message was out of date")
+        return [claim for claim in claims if claim not in wrong]
 
     def _submit(self, claims: list[Claim]) -> None:
         """Hand claims to the engine, once it lives; a suspect also has it to itself."""
@@ -185,7 +191,7 @@ class Runner:
             self._unrecorded -= len(ended)
             self._changed.notify_all()
 
-    def _let_go(self, task_ids: Sequence[str]) -> None:
+    def _let_go(self, task_ids: Sequence[str], *, denied: bool = False) -> None:
         """Drop messages that are not ours to run; the store says how their tasks stand.
 
         A worker that died between its commit and its events is made up for
@@ -193,9 +199,18 @@ class Runner:
         """
         if task_ids:
             records = self._insist(lambda: self._store.read_tasks(task_ids))
-            ends = {record.id: _end_of_record(record) for record in records}
+            if denied:  # not for us, since this worker ends; its messages are for the others
+                waiting = {r.id for r in records if r.state in (State.PENDING, State.QUEUED)}
+                task_ids = [task_id for task_id in task_ids if task_id not in waiting]
+            ends = {r.id: _end_of_record(r) for r in records if r.id in set(task_ids)}
             unknown = [End(i, State.CANCELLED) for i in task_ids if i not in ends]
             self._intake.acknowledge([*ends.values(), *unknown])
+
+    def _bury(self, reason: str, body: bytes) -> None:
+        try:
+            self._store.bury("broker", reason, body)
+        except Unreachable as error:
+            log.warning("a message that nobody can read is not kept: %s", error)
 
     def _insist(self, work: Callable[[], T]) -> T:
         """Do it, waiting out a store that is down."""

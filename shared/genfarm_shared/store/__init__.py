@@ -1,22 +1,26 @@
 """The store: every fact of the farm, and the only room that speaks SQL.
 
     submitting.py   what a producer writes: jobs and their tasks
-    working.py      what a worker writes: claims, outcomes, its beat
-    mending.py      what a keeper writes: dispatch, reap, requeue
+    attending.py    what a worker writes of itself: its beat, its end
+    working.py      what a worker writes of its tasks: claims, outcomes
+    dispatching.py  which pending tasks are queued next
+    mending.py      what a keeper writes: reap, requeue, expire
     reading.py      what anybody reads
     database.py     connections, transactions, retries, migrations
 
 SQLite and PostgreSQL behave alike; one suite of tests runs on both.
 """
 
+from genfarm_shared.store.attending import Attending
 from genfarm_shared.store.database import Database
+from genfarm_shared.store.dispatching import Dispatching
 from genfarm_shared.store.mending import Mending
 from genfarm_shared.store.reading import Reading
 from genfarm_shared.store.submitting import Submitting
 from genfarm_shared.store.working import Working
 
 
-class Store(Submitting, Working, Mending, Reading):
+class Store(Submitting, Dispatching, Attending, Working, Mending, Reading):
     """One farm's store. Safe for many threads; one per process is enough.
 
     Every method raises Unreachable when the database does not answer within

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
     DBAPIError,
     InterfaceError,
     NoSuchModuleError,
@@ -46,7 +47,20 @@ class Database:
         """Bring the tables to this version; safe when several processes try at once."""
         from genfarm_shared.migrations import upgrade
 
-        self.write(lambda connection: upgrade(connection, url))
+        try:
+            self.write(lambda connection: upgrade(connection, url))
+        except DBAPIError as error:  # no right to make tables, say
+            raise self._unusable(error) from error
+
+    def is_current(self) -> bool:
+        """Whether the tables are there and at this version. Changes nothing."""
+        from alembic.runtime.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        from genfarm_shared import migrations
+
+        head = ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
+        return self.read(lambda c: MigrationContext.configure(c).get_current_revision() == head)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one write transaction, again when the database falters."""
@@ -75,6 +89,11 @@ class Database:
             except (OperationalError, InterfaceError) as error:
                 if time.monotonic() + delay > give_up:
                     raise self._unreachable(error) from error
+            except DatabaseError as error:
+                # Its subclasses say more, and are for whoever wrote the statement.
+                if type(error) is not DatabaseError:
+                    raise
+                raise self._unusable(error) from error
             # Full jitter, so that the workers of a farm do not return in step.
             time.sleep(random.uniform(0, delay))  # noqa: S311
             delay = min(delay * 2, 1.0)
@@ -86,11 +105,20 @@ class Database:
             yield connection
 
     def _unreachable(self, error: DBAPIError) -> GenfarmError:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         return Unreachable(
-            f"the store {self.url} does not answer: {reason}. Nothing was written; "
+            f"the store {self.url} does not answer: {_reason(error)}. Nothing was written; "
             "check GENFARM_STORE and that the database is up, then try again"
         )
+
+    def _unusable(self, error: DBAPIError) -> GenfarmError:
+        return InvalidSetting(
+            f"the store {self.url} cannot be used: {_reason(error)}. Nothing was written; "
+            "point GENFARM_STORE at a farm's database or at a new one, where tables may be made"
+        )
+
+
+def _reason(error: DBAPIError) -> str:
+    return next(iter(str(error.orig or error).strip().splitlines()), type(error).__name__)
 
 
 def _connect(url: str) -> Engine:

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, Insert, Table, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from genfarm_shared.schema import attempts, jobs, results, tasks
 from genfarm_shared.store.audit import close_attempts
@@ -24,14 +25,12 @@ class Submitting(Database):
         """
 
         def work(connection: Connection) -> tuple[JobRecord, bool]:
+            connection.execute(_insert_new(connection, jobs), [_job_row(job)])
+            same = jobs.c.id == job.id
             if job.identity is not None:
-                found = connection.execute(
-                    select(jobs).where(jobs.c.identity == job.identity)
-                ).one_or_none()
-                if found is not None:
-                    return JobRecord(**found._mapping), False
-            connection.execute(insert(jobs), [_job_row(job)])
-            return job, True
+                same = jobs.c.identity == job.identity
+            found = JobRecord(**connection.execute(select(jobs).where(same)).one()._mapping)
+            return found, found.id == job.id
 
         return self.write(work)
 
@@ -41,11 +40,8 @@ class Submitting(Database):
         def work(connection: Connection) -> None:
             now = self.clock(connection)
             for start in range(0, len(new), CHUNK):
-                chunk = new[start : start + CHUNK]
-                there = self._there(connection, chunk)
-                fresh = [_task_row(task, now) for task in chunk if task.id not in there]
-                if fresh:
-                    connection.execute(insert(tasks), fresh)
+                rows = [_task_row(task, now) for task in new[start : start + CHUNK]]
+                connection.execute(_insert_new(connection, tasks), rows)
 
         self.write(work)
 
@@ -126,14 +122,11 @@ class Submitting(Database):
 
         self.write(work)
 
-    def _there(self, connection: Connection, chunk: Sequence[Task]) -> set[str]:
-        where = tasks.c.id.in_([task.id for task in chunk])
-        return set(connection.execute(select(tasks.c.id).where(where)).scalars())
-
 
 #: What a retried task forgets. The attempt number is kept: it is the fence.
 _RETRIED: dict[str, Any] = {
     "state": State.PENDING,
+    "losses": 0,
     "crashes": 0,
     "suspect": False,
     "worker_id": None,
@@ -144,6 +137,13 @@ _RETRIED: dict[str, Any] = {
     "reason_code": None,
     "reason": None,
 }
+
+
+def _insert_new(connection: Connection, table: Table) -> Insert:
+    """An insert that leaves rows alone whose key is there already, whoever wrote them just now."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _job_row(job: JobRecord) -> dict[str, Any]:

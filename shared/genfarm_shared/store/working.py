@@ -1,6 +1,6 @@
-"""What a worker writes: that it lives, what it claims, how its tasks ended."""
+"""What a worker writes of its tasks: what it claims, gives back, and how they ended."""
 
-import hashlib
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,18 +9,20 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    and_,
     bindparam,
     exists,
     insert,
     literal_column,
+    or_,
     select,
     update,
 )
 
-from genfarm_shared.schema import dead_letters, results, tasks, workers
+from genfarm_shared.schema import results, tasks, workers
 from genfarm_shared.store.audit import close_attempts, open_attempts
 from genfarm_shared.store.database import Database
-from genfarm_shared.tasks import Claim, Outcome, State, WorkerRecord
+from genfarm_shared.tasks import Claim, Outcome, State
 
 #: First and longest pause before a failed attempt is tried again, seconds.
 RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
@@ -49,65 +51,21 @@ class Committed:
 
 
 class Working(Database):
-    """The worker's verbs."""
-
-    def enlist(self, worker: WorkerRecord) -> None:
-        """Write a new worker down as alive."""
-        row = asdict(worker)
-
-        def work(connection: Connection) -> None:
-            now = self.clock(connection)
-            connection.execute(insert(workers), [{**row, "started_at": now, "beat_at": now}])
-
-        self.write(work)
-
-    def beat(self, worker_id: str, report: Mapping[str, Any]) -> bool:
-        """Renew the worker's lease. False: it was judged dead and must stop at once."""
-
-        def work(connection: Connection) -> bool:
-            done = connection.execute(
-                update(workers)
-                .where(workers.c.id == worker_id, workers.c.state.in_(("alive", "draining")))
-                .values(beat_at=self.clock(connection), report=dict(report))
-            )
-            return done.rowcount == 1
-
-        return self.write(work)
-
-    def drain(self, worker_id: str) -> None:
-        """Say that the worker takes no new task."""
-        statement = (
-            update(workers)
-            .where(workers.c.id == worker_id, workers.c.state == "alive")
-            .values(state="draining")
-        )
-        self.write(lambda connection: connection.execute(statement))
-
-    def retire(self, worker_id: str, reason: str) -> None:
-        """Say that the worker has stopped by itself."""
-
-        def work(connection: Connection) -> None:
-            connection.execute(
-                update(workers)
-                .where(workers.c.id == worker_id, workers.c.state.in_(("alive", "draining")))
-                .values(state="stopped", ended_at=self.clock(connection), reason=reason)
-            )
-
-        self.write(work)
+    """The verbs of a worker at work."""
 
     def claim(self, task_ids: Sequence[str], worker_id: str) -> list[Claim]:
         """Take the right to run those tasks; ids not returned are ended, taken or unknown.
 
-        A worker that is not alive gets none.
+        A worker that is not alive gets none. When the answer to a commit was
+        lost, the second try finds its own rows running and claims them anew.
         """
         alive = exists().where(workers.c.id == worker_id, workers.c.state == "alive")
+        free = self._state().in_((State.QUEUED, State.PENDING))
+        own = and_(self._state() == State.RUNNING, tasks.c.worker_id == worker_id)
+        tries = itertools.count()
         statement = (
             update(tasks)
-            .where(
-                tasks.c.id.in_(sorted(task_ids)),
-                self._state().in_((State.QUEUED, State.PENDING)),
-                alive,
-            )
+            .where(tasks.c.id.in_(sorted(task_ids)), alive)
             .values(
                 state=State.RUNNING,
                 attempt=tasks.c.attempt + 1,
@@ -119,8 +77,12 @@ class Working(Database):
 
         def work(connection: Connection) -> list[Claim]:
             now = self.clock(connection)
-            rows = connection.execute(statement, {"now": now}).all()
-            claims = [Claim(*row) for row in rows]
+            again = next(tries) > 0
+            mine = statement.where(or_(free, own) if again else free)
+            claims = [Claim(*row) for row in connection.execute(mine, {"now": now})]
+            if again:
+                before = [(c.task_id, c.attempt - 1) for c in claims]
+                close_attempts(connection, before, "released", now, "the answer was lost")
             open_attempts(connection, [(c.task_id, c.attempt) for c in claims], worker_id, now)
             return claims
 
@@ -134,9 +96,14 @@ class Working(Database):
 
         def work(connection: Connection) -> Committed:
             now = self.clock(connection)
-            mine, known = self._standing(connection, by_id)
+            losses, known = self._standing(connection, by_id)
+            mine = [by_id[task_id] for task_id in losses]
             done = [outcome for outcome in mine if outcome.failure is None]
-            again = [o for o in mine if _is_worth_retrying(o, max_attempts)]
+            again = [
+                o
+                for o in mine
+                if o.failure and o.failure.retryable and losses[o.task_id] + 1 < max_attempts
+            ]
             failed = [o for o in mine if o.failure is not None and o not in again]
             self._record_results(connection, done, worker_id, now)
             self._record_failures(connection, failed, now)
@@ -192,22 +159,6 @@ class Working(Database):
         )
         return self.read(lambda c: frozenset(c.execute(statement).scalars()))
 
-    def bury(self, source: str, reason: str, body: bytes, task_id: str | None = None) -> None:
-        """Keep what is known of a message that no worker can use."""
-
-        row = {
-            "source": source,
-            "reason": reason,
-            "sha256": hashlib.sha256(body).hexdigest(),
-            "head": body[:200].decode("ascii", "backslashreplace"),
-            "task_id": task_id,
-        }
-        self.write(
-            lambda connection: connection.execute(
-                insert(dead_letters), [{**row, "at": self.clock(connection)}]
-            )
-        )
-
     def _state(self) -> ColumnElement[str]:
         """The state, kept from SQLite's planner: with eight ids or more and a bare state it
         leaves the primary key for a state index and scans the backlog (13 times slower)."""
@@ -215,19 +166,20 @@ class Working(Database):
 
     def _standing(
         self, connection: Connection, by_id: Mapping[str, Outcome]
-    ) -> tuple[list[Outcome], frozenset[str]]:
-        """The outcomes whose claim still holds, and the ids this very attempt recorded before.
+    ) -> tuple[dict[str, int], frozenset[str]]:
+        """The ids whose claim still holds, with the losses so far of each, and the ids that this
+        very attempt recorded before.
 
         Looking before calling a row fenced matters: a commit whose answer was
         lost on the way comes here twice.
         """
         rows = connection.execute(
-            select(tasks.c.id, tasks.c.attempt, tasks.c.state)
+            select(tasks.c.id, tasks.c.attempt, tasks.c.state, tasks.c.losses)
             .where(tasks.c.id.in_(sorted(by_id)))
             .with_for_update()
         ).all()
         same = [row for row in rows if row.attempt == by_id[row.id].attempt]
-        mine = [by_id[row.id] for row in same if row.state == State.RUNNING]
+        mine = {row.id: row.losses for row in same if row.state == State.RUNNING}
         recorded = (State.SUCCEEDED, State.FAILED)
         return mine, frozenset(row.id for row in same if row.state in recorded)
 
@@ -286,7 +238,12 @@ class Working(Database):
             connection.execute(
                 update(tasks)
                 .where(tasks.c.id == o.task_id)
-                .values(state=State.PENDING, worker_id=None, not_before=now + pause)
+                .values(
+                    state=State.PENDING,
+                    worker_id=None,
+                    losses=tasks.c.losses + 1,
+                    not_before=now + pause,
+                )
             )
             reason = o.failure.message if o.failure else None
             close_attempts(connection, [(o.task_id, o.attempt)], "retried", now, reason)
@@ -305,8 +262,3 @@ _CLAIMED = (
     "seed",
     "suspect",
 )
-
-
-def _is_worth_retrying(outcome: Outcome, max_attempts: int) -> bool:
-    failure = outcome.failure
-    return failure is not None and failure.retryable and outcome.attempt < max_attempts

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: Characters of a stranger's error message that go into a failure.
 _MESSAGE_LIMIT = 300
+#: Characters by which a quoted prompt is recognised.
+_QUOTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class Resident:
 
 
 def _describe(error: Exception) -> Failure:
-    said = f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]
+    said = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         return Failure(
             "oom",
@@ -187,5 +189,8 @@ def _without_prompt(failure: Failure, claim: Claim) -> Failure:
     message = failure.message
     for value in claim.params.values():
         if isinstance(value, str) and value:
-            message = message.replace(value, "…")
-    return replace(failure, message=message)
+            for quoted in (value, repr(value)[1:-1]):
+                message = message.replace(quoted, "…")
+            # A quotation that was cut, or escaped in another way: nothing behind its beginning.
+            message = message.partition(value[:_QUOTED])[0] if len(value) > _QUOTED else message
+    return replace(failure, message=message[:_MESSAGE_LIMIT])

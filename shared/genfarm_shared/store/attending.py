@@ -1,0 +1,76 @@
+"""What a worker writes of itself and of its door: that it lives, and what came unreadable."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, insert, update
+
+from genfarm_shared.schema import dead_letters, workers
+from genfarm_shared.store.database import Database
+from genfarm_shared.tasks import WorkerRecord
+
+
+class Attending(Database):
+    """The verbs of a worker's life."""
+
+    def enlist(self, worker: WorkerRecord) -> None:
+        """Write a new worker down as alive."""
+        row = asdict(worker)
+
+        def work(connection: Connection) -> None:
+            now = self.clock(connection)
+            connection.execute(insert(workers), [{**row, "started_at": now, "beat_at": now}])
+
+        self.write(work)
+
+    def beat(self, worker_id: str, report: Mapping[str, Any]) -> bool:
+        """Renew the worker's lease. False: it was judged dead and must stop at once."""
+
+        def work(connection: Connection) -> bool:
+            done = connection.execute(
+                update(workers)
+                .where(workers.c.id == worker_id, workers.c.state.in_(("alive", "draining")))
+                .values(beat_at=self.clock(connection), report=dict(report))
+            )
+            return done.rowcount == 1
+
+        return self.write(work)
+
+    def drain(self, worker_id: str) -> None:
+        """Say that the worker takes no new task."""
+        statement = (
+            update(workers)
+            .where(workers.c.id == worker_id, workers.c.state == "alive")
+            .values(state="draining")
+        )
+        self.write(lambda connection: connection.execute(statement))
+
+    def retire(self, worker_id: str, reason: str) -> None:
+        """Say that the worker has stopped by itself."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                update(workers)
+                .where(workers.c.id == worker_id, workers.c.state.in_(("alive", "draining")))
+                .values(state="stopped", ended_at=self.clock(connection), reason=reason)
+            )
+
+        self.write(work)
+
+    def bury(self, source: str, reason: str, body: bytes, task_id: str | None = None) -> None:
+        """Keep what is known of a message that no worker can use."""
+
+        row = {
+            "source": source,
+            "reason": reason,
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "head": body[:200].decode("ascii", "backslashreplace"),
+            "task_id": task_id,
+        }
+        self.write(
+            lambda connection: connection.execute(
+                insert(dead_letters), [{**row, "at": self.clock(connection)}]
+            )
+        )
