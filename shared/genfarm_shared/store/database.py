@@ -18,6 +18,7 @@ from sqlalchemy.exc import (
     DatabaseError,
     DBAPIError,
     InterfaceError,
+    InternalError,
     NoSuchModuleError,
     OperationalError,
 )
@@ -86,7 +87,7 @@ class Database:
             try:
                 with self._transaction(write=write) as connection:
                     return work(connection)
-            except (OperationalError, InterfaceError) as error:
+            except (OperationalError, InterfaceError, InternalError) as error:
                 if time.monotonic() + delay > give_up:
                     raise self._unreachable(error) from error
             except DatabaseError as error:
