@@ -198,7 +198,7 @@ def _message(hint: Hint) -> str:
     job, _, index = hint.task_id.rpartition("-")
     tag = os.urandom(8).hex()
     return (
-        f'{before_id}{hint.task_id}","root_id":"{hint.task_id}","argsrepr":"job {job} item {index}"'
+        f'{before_id}{hint.task_id}","root_id":"{hint.task_id}","argsrepr":"{job} item {index}"'
         f'{between}"correlation_id":"{hint.task_id}","priority":{STEPS - 1 - hint.priority},'
         f'"delivery_tag":"{hint.task_id}.{tag}"{after_tag}'
     )
