@@ -47,7 +47,7 @@ class Source:
 
     def place(self, index: int, line: int | None) -> str:
         """Where an input stands, for people."""
-        return f"input {index}" if line is None else f"{self.file} line {line}"
+        return _place(self.file, index, line)
 
 
 def open_source(
@@ -58,9 +58,10 @@ def open_source(
     `id_from` names the key or column that holds the custom_id, or computes it
     from the input. Raises InvalidTask for what cannot be inputs.
     """
-    naming = _Naming(kind, id_from)
     if isinstance(inputs, Path) or (isinstance(inputs, str) and inputs.endswith(SUFFIXES)):
-        return _open_file(naming, Path(inputs))
+        path = Path(inputs)
+        return _open_file(_Naming(kind, id_from, path.name), path)
+    naming = _Naming(kind, id_from)
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
         raise InvalidTask(
             f"inputs is one {type(inputs).__name__}; expected a list, a generator, a table or a "
@@ -77,7 +78,16 @@ def open_source(
 class _Naming:
     """How one input of a kind becomes named parameters and an id."""
 
-    def __init__(self, kind: Kind, id_from: str | Callable[[Any], str] | None) -> None:
+    def __init__(
+        self, kind: Kind, id_from: str | Callable[[Any], str] | None, file: str | None = None
+    ) -> None:
+        if not (id_from is None or isinstance(id_from, str) or callable(id_from)):
+            raise InvalidTask(
+                f"id_from={id_from!r}: expected the name of a key or column, or a function of one "
+                "input",
+                param="id_from",
+            )
+        self._file = file
         self.kind = kind
         self.main = kind.params.main
         self.fields = kind.params.model_fields
@@ -86,14 +96,28 @@ class _Naming:
 
     def row(self, index: int, line: int | None, value: object) -> Given:
         if not isinstance(value, Mapping):
-            custom_id = self._id_from(value) if callable(self._id_from) else None
-            return Given(index, line, {self.main: _plain(value)}, custom_id)
+            return Given(
+                index, line, {self.main: _plain(value)}, self._computed(index, line, value)
+            )
         values = dict(value)
         found = [str(values.pop(name)) for name in self.ids if values.get(name) is not None]
-        if callable(self._id_from):
-            found = [self._id_from(value)]
         plain = {name: _plain(v) for name, v in values.items() if name not in self.ids}
+        if callable(self._id_from):
+            return Given(index, line, plain, self._computed(index, line, value))
         return Given(index, line, plain, found[0] if found else None)
+
+    def _computed(self, index: int, line: int | None, value: object) -> str | None:
+        """The id that the user's function gives an input; None for the input's number."""
+        if not callable(self._id_from):
+            return None
+        try:
+            custom_id: object = self._id_from(value)
+        except Exception as error:
+            where = _place(self._file, index, line)
+            raise InvalidTask(
+                f"{where}: id_from failed: {error!r}", param="id_from", index=index
+            ) from error
+        return None if custom_id is None else str(custom_id)
 
     def columns(self, names: Iterable[str], where: str) -> None:
         """Refuse columns that mean nothing here: a misspelt one would be lost in silence."""
@@ -102,7 +126,7 @@ class _Naming:
         if unknown:
             raise InvalidTask(
                 f"{where}: column {unknown[0]!r} is not a parameter of {self.kind.name}; the known "
-                f"columns are {', '.join(known)}. Rename or drop it and submit again",
+                f"columns are {', '.join(known)}. Rename or drop it",
                 param=unknown[0],
             )
 
@@ -114,6 +138,10 @@ class _Naming:
             return json.loads(text)
         except ValueError:
             return text
+
+
+def _place(file: str | None, index: int, line: int | None) -> str:
+    return f"input {index}" if line is None else f"{file} line {line}"
 
 
 def _plain(value: Any) -> Any:
@@ -172,14 +200,9 @@ def _parse(where: str, text: str) -> object:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         shown = text.strip() if len(text) <= 60 else text.strip()[:57] + "..."
-        raise InvalidTask(
-            f"{where}: not JSON ({error}): {shown}. Nothing was submitted; correct the line"
-        ) from error
+        raise InvalidTask(f"{where}: not JSON ({error}): {shown}") from error
     if not isinstance(value, dict | str):
-        raise InvalidTask(
-            f"{where}: expected a JSON object or string, got {type(value).__name__}. "
-            "Nothing was submitted; correct the line"
-        )
+        raise InvalidTask(f"{where}: expected a JSON object or string, got {type(value).__name__}")
     return value
 
 

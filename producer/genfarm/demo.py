@@ -79,7 +79,8 @@ class Figures:
     #: Node of the worker that was killed.
     killed: str = ""
     tally: Tally = field(default_factory=Tally)
-    #: Seconds one by one over `seconds`; None when that could not be measured.
+    #: Seconds of a text and a picture one by one over those in full batches; None when that
+    #: could not be measured.
     batching_gain: float | None = None
     one_by_one: dict[str, float] | None = None
     #: States that Flower shows for the pictures and texts; None without Flower.
@@ -179,9 +180,10 @@ def _make(farm: Farm, store: Store, plan: Plan, figures: Figures, say: Say) -> N
     if figures.tally.lost == 0:
         _save(jobs, figures)
     figures.one_by_one = compare_one_by_one()
-    if figures.one_by_one:
-        alone = plan.items * sum(figures.one_by_one[f"{k}_seconds"] for k in ("text", "image"))
-        figures.batching_gain = alone / figures.seconds
+    if (found := figures.one_by_one) is not None:
+        alone = found["text_seconds"] + found["image_seconds"]
+        together = found["text_batched_seconds"] + found["image_batched_seconds"]
+        figures.batching_gain = alone / together
 
 
 def _load_models(farm: Farm, store: Store, tasks: int, say: Say) -> None:
@@ -197,8 +199,11 @@ def _load_models(farm: Farm, store: Store, tasks: int, say: Say) -> None:
         time.sleep(1.5)  # one beat: the workers say what they have loaded
         wanted = {job.model for job in jobs}
         if all(wanted <= set(w.report.get("loaded", ())) for w in store.list_workers()):
+            said = "loaded by every worker"
             break
-    say(f"models   loaded by every worker ({time.monotonic() - begun:.1f} s)")
+    else:
+        said = f"not loaded by every worker after {WARM_ROUNDS} rounds; the time may include it"
+    say(f"models   {said} ({time.monotonic() - begun:.1f} s)")
 
 
 def _prompts(items: int) -> list[str]:

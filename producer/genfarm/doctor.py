@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from packaging.version import Version
 
@@ -54,6 +55,9 @@ def _safely(look: Callable[[Settings], Iterator[Finding]], settings: Settings) -
         yield from look(settings)
     except GenfarmError as error:
         yield Finding(FAIL, look.__name__.strip("_"), str(error), "see the message")
+    except Exception as error:  # noqa: BLE001  # one look may fail; the others are still wanted
+        found = f"cannot be looked at: {type(error).__name__}: {error}"
+        yield Finding(FAIL, look.__name__.strip("_"), found, "mend that, and look again")
 
 
 def _python(_: Settings) -> Iterator[Finding]:
@@ -125,14 +129,20 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    file = settings.home / "farm.db"
-    if not settings.store and not file.exists():
-        yield Finding(OK, "store", f"{file} is made with the first farm")
+    scheme, _, file = settings.store_url.partition(":///")
+    # Even to connect would make SQLite's file.
+    if scheme.startswith("sqlite") and file and not Path(file.partition("?")[0]).exists():
+        yield Finding(OK, "store", f"{file} is not there yet; the first farm makes it")
         return
-    # Opening brings the tables to this version, or says why it cannot.
-    store = Store(settings.store_url)
-    workers = store.list_workers()
-    store.close()
+    store = Store(settings.store_url, migrate=False)
+    try:
+        if not store.is_current():
+            found = f"{store.url} has no tables of this version"
+            yield Finding(WARN, "store", found, "`genfarm db upgrade`, or start the farm")
+            return
+        workers = store.list_workers()
+    finally:
+        store.close()
     yield Finding(OK, "store", f"{store.url} is at this version; {len(workers)} workers alive")
 
 

@@ -98,7 +98,7 @@ def survey(order: Order, source: Source) -> Survey:
         summing.add(task)
         total += 1
     if not total and source.file is not None:
-        raise InvalidTask(f"{source.file} holds no input; nothing was submitted", param="inputs")
+        raise InvalidTask(f"{source.file} holds no input", param="inputs")
     return Survey(total, summing.hexdigest())
 
 
@@ -174,7 +174,7 @@ class _Ids:
         if earlier is not None:
             raise InvalidTask(
                 f"{self._place(given)}: custom_id {custom_id!r} is taken by "
-                f"{self._place(earlier)}; give every input its own. Nothing was submitted",
+                f"{self._place(earlier)}; give every input its own",
                 param="custom_id",
                 index=given.index,
             )
@@ -196,7 +196,7 @@ class _Ids:
         if not 1 <= len(custom_id) <= MAX_ID or "\x00" in custom_id:
             raise InvalidTask(
                 f"{self._place(given)}: custom_id has {len(custom_id)} characters; expected 1 to "
-                f"{MAX_ID}, none of them NUL. Nothing was submitted",
+                f"{MAX_ID}, none of them NUL",
                 param="custom_id",
                 index=given.index,
             )

@@ -15,7 +15,7 @@ from genfarm.job import Job, find_job
 from genfarm.link import Link, address_of, locate
 from genfarm.models import Model, list_models
 from genfarm.request import Deadline, Options, prepare
-from genfarm.result import Errors, Result
+from genfarm.result import Errors, Result, check_errors
 from genfarm.submission import OnConflict, write
 from genfarm_shared.kinds import find_kind
 from genfarm_shared.settings import Settings, masked
@@ -162,6 +162,7 @@ class Farm:
         is asked for. Leaving the loop early cancels the rest of a generator's
         job; any other job goes on.
         """
+        check_errors(errors)
         request = prepare(self._link, kind, inputs, options)
         if not request.source.is_repeatable:
             return flow(self._link, request, ordered=ordered, errors=errors)

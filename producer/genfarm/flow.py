@@ -40,5 +40,5 @@ def flow(link: Link, request: Request, *, ordered: bool, errors: Errors) -> Iter
             else:
                 pacer.rest()
     finally:
-        if given < stream.written:
+        if not (stream.is_done and given == stream.written):
             stream.abandon()

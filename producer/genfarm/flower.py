@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -33,7 +34,7 @@ def flower_command(port: int, address: str = LOOPBACK) -> list[str]:
         *(sys.executable, "-P", "-m", "celery", "-A", "genfarm_workers.app", "flower"),
         f"--address={address}",
         f"--port={port}",
-        "--tasks_columns=name,uuid,state,args,worker,received,started,runtime",
+        "--tasks_columns=name,uuid,state,args,worker,started,runtime",
         "--purge_offline_workers=60",
         "--max_tasks=100000",
     ]
@@ -47,6 +48,7 @@ def flower_password(home: Path) -> str:
     """The password of this home's Flower, made on first use."""
     path = home / "flower.password"
     if not path.exists():
+        home.mkdir(parents=True, exist_ok=True)  # a node may join a farm elsewhere without one
         write_secret(path, secrets.token_urlsafe(16) + "\n")
     return path.read_text(encoding="utf-8").strip()
 
@@ -87,11 +89,35 @@ def states_seen(url: str, password: str, prefixes: tuple[str, ...], limit: int) 
     return dict(Counter(map(str, ours)))
 
 
-def become_flower(settings: Settings, port: int, say: Callable[[str], None]) -> None:
-    """Replace this process by Flower for the farm of those settings."""
+def plain_way(port: int) -> str:
+    """The same command for whoever goes without genfarm's own."""
+    # After python's own `-P -m`.
+    command = shlex.join(flower_command(port)[3:])
+    return f"{command}  (with GENFARM_BROKER and FLOWER_BASIC_AUTH=user:password set)"
+
+
+def become_flower(settings: Settings, port: int, announce: Callable[[str], None]) -> None:
+    """Replace this process by Flower for the farm of those settings.
+
+    `announce` hears the address once nothing more stands against it. Raises
+    MissingExtra, or Unreachable for a port that is taken.
+    """
     require_flower()
+    _check_port(port)
     argv = flower_command(port)
-    say(f"the plain way: {shlex.join(argv[2:])}")
-    say(f"Flower answers on http://{LOOPBACK}:{port}")
     environment = flower_environment(settings.environment(), settings.home)
+    announce(f"http://{LOOPBACK}:{port}")
     os.execve(sys.executable, argv, environment)  # no shell is wanted
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        # As Flower's own server does: a port that was let go a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise Unreachable(
+                f"Flower cannot listen on {LOOPBACK}:{port}: {error.strerror}; name another port "
+                "with --port"
+            ) from error

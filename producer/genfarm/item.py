@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 
 from genfarm.link import Link
 from genfarm.result import Result, make_error, make_result
+from genfarm.retrying import hint
 from genfarm_shared.errors import ItemCancelled, ItemError, ItemTimeout
 from genfarm_shared.tasks import State, TaskRecord
 
@@ -104,7 +105,7 @@ class Item(Future[Result]):
     def _cancelled(self) -> ItemCancelled:
         return ItemCancelled(
             f"task {self.custom_id} of job {self.job_id} was cancelled; "
-            "`job.retry('cancelled')` runs it after all",
+            f"`{hint({State.CANCELLED: 1})}` runs it after all",
             code="cancelled",
             custom_id=self.custom_id,
         )

@@ -8,28 +8,23 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from genfarm import page
 from genfarm.following import Ordered, Unordered, follow
 from genfarm.item import Item, watched_items
 from genfarm.link import Link
-from genfarm.result import Errors, Result, make_error, make_result, sift
+from genfarm.result import Errors, Result, check_errors, make_error, make_result, sift
+from genfarm.retrying import RETRIED, Which
 from genfarm.status import JobStatus, await_end, read_status
 from genfarm_shared.errors import GenfarmError, ItemError
-from genfarm_shared.tasks import TERMINAL, JobRecord, State, TaskRecord
+from genfarm_shared.tasks import JobRecord, State, TaskRecord
 
 if TYPE_CHECKING:  # Pillow is loaded by the first contact sheet
     from PIL.Image import Image
 
     from genfarm.sheet import Table
 
-#: What `retry` words mean.
-RETRIED: Mapping[str, frozenset[State]] = {
-    "failed": frozenset({State.FAILED, State.QUARANTINED}),
-    "cancelled": frozenset({State.CANCELLED}),
-    "all": TERMINAL - {State.SUCCEEDED},
-}
 #: Records or ids per statement.
 PAGE = 1000
 #: An open end of a job whose number of inputs is not known yet.
@@ -104,10 +99,9 @@ class Job:
         with its error, skipped, or raised (the job goes on). Raises ItemTimeout
         `timeout` seconds after the first was asked for.
         """
-        reader = (Ordered if ordered else Unordered)(self._link.store, self.id, start)
+        check_errors(errors)
         span = range(start, NO_END if end is None else end)
-        for record in follow(self._link.store, self._record, reader, span, timeout):
-            yield from sift(make_result(record, self._link.artifacts), errors)
+        return self._results(span, ordered, errors, timeout)
 
     def items(self) -> list[Item]:
         """Every task as a future; those that have ended are resolved already."""
@@ -124,7 +118,7 @@ class Job:
             message = f"{len(errors)} of {self.total} tasks of job {self._called} have no result"
             raise ExceptionGroup(message, errors)
 
-    def retry(self, which: Literal["failed", "cancelled", "all"] | Sequence[str] = "failed") -> int:
+    def retry(self, which: Which | Sequence[str] = "failed") -> int:
         """Run tasks again that ended without a result; returns how many.
 
         `which` is a word or a list of custom_ids. Raises Unreachable before
@@ -206,6 +200,13 @@ class Job:
     @property
     def _called(self) -> str:
         return self.name or self.id
+
+    def _results(
+        self, span: range, ordered: bool, errors: Errors, timeout: float | None
+    ) -> Iterator[Result]:
+        reader = (Ordered if ordered else Unordered)(self._link.store, self.id, span.start)
+        for record in follow(self._link.store, self._record, reader, span, timeout):
+            yield from sift(make_result(record, self._link.artifacts), errors)
 
     def _records(self, states: Set[State] | None = None) -> Iterator[TaskRecord]:
         """Every task in order, or those in some states."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from genfarm.devices import Count
-from genfarm.runfile import RunningFarm, RunningWorker, running
+from genfarm.runfile import RunningFarm, RunningWorker, owner, running
 from genfarm_shared import errors
 from genfarm_shared.settings import Settings
 
@@ -81,13 +81,16 @@ def start(
 
 
 def stop(home: str | Path) -> bool:
-    """End the farm in that home; returns whether there was one. No process is left."""
+    """End the farm in that home, one on its way up too; returns whether there was one.
+
+    No process is left.
+    """
     place = _absolute(home)
-    farm = running(place)
-    if farm is not None:
+    pid = owner(place)
+    if pid is not None:
         try:
-            process = psutil.Process(farm.pid)
-            os.kill(farm.pid, signal.SIGTERM)
+            process = psutil.Process(pid)
+            os.kill(pid, signal.SIGTERM)
             if place not in _held:
                 process.wait(STOP_SECONDS)
         except (psutil.NoSuchProcess, ProcessLookupError):
@@ -95,7 +98,7 @@ def stop(home: str | Path) -> bool:
         except psutil.TimeoutExpired:
             process.kill()
     _forget(place)
-    return farm is not None
+    return pid is not None
 
 
 def _spawn(
@@ -129,8 +132,9 @@ def _hear(process: subprocess.Popen[bytes]) -> dict[str, str]:
                     word: dict[str, str] = json.loads(line)
                     return word
             if readable and not piece:
-                break
-    return {"error": "Unreachable", "message": heard.decode(errors="replace").strip()}
+                return {"error": "Unreachable", "message": heard.decode(errors="replace").strip()}
+    late = f"the embedded farm was not up within {START_SECONDS:g} s, and its start was given up"
+    return {"error": "Unreachable", "message": f"{late}; its logs are in the home's folder logs"}
 
 
 def _attach(home: Path, word: dict[str, str]) -> StartedFarm:

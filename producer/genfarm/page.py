@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from urllib.parse import quote, urlsplit
 
+from genfarm.retrying import hint
 from genfarm.status import JobStatus
 from genfarm_shared.tasks import JobRecord, State
 
@@ -23,7 +24,7 @@ def summary(status: JobStatus) -> str:
     if not status.is_done:
         return said + (f" · {_minutes(status.eta)} left" if status.eta is not None else "")
     said += f" · {_minutes(status.elapsed)} · {status.rate:.1f}/s"
-    return said + ("  next: job.errors(), job.retry()" if status.failed else "")
+    return said + (f"  next: job.errors(), {hint(status.counts)}" if status.failed else "")
 
 
 def job_card(job: JobRecord, status: JobStatus, flower_url: str | None) -> str:

@@ -173,6 +173,12 @@ def _check_broker(url: str) -> None:
     broker = Broker(url)
     try:
         broker.ping()
+    except Unreachable as error:
+        reason = str(error.__cause__ or error).rstrip(".")
+        raise Unreachable(
+            f"the broker {broker.url} does not answer: {reason}. Start that server, or unset "
+            "GENFARM_BROKER for a server of the farm's own"
+        ) from error
     finally:
         broker.close()
 

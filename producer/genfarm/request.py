@@ -35,20 +35,38 @@ class Options(TypedDict, total=False):
 
 def prepare(link: Link, kind: str, inputs: object, options: Options) -> Request:
     """The request behind a call. Raises InvalidTask for all but the inputs' own faults."""
+    _check_options(options)
     found = find_kind(kind)
+    metadata, params = options.get("metadata"), options.get("params")
     label = Label(
         name=options.get("name"),
-        metadata=options.get("metadata") or {},
+        metadata={} if metadata is None else metadata,
         deadline=_moment(options.get("deadline")),
         on_conflict=options.get("on_conflict", "resume"),
     )
     label.check()
     source = open_source(found, inputs, options.get("id_from"))
-    params = dict(options.get("params") or {})
     model = _find_model(link, found, options.get("model"), label)
-    order = Order(found, model, params, options.get("priority", 0))
+    order = Order(found, model, dict(params or {}), options.get("priority", 0))
     check_order(order)
     return Request(order, source, label)
+
+
+def _check_options(options: Options) -> None:
+    # `Farm.map` takes them as `**options`, so Python refuses none of them by itself.
+    unknown = options.keys() - Options.__annotations__.keys()
+    if unknown:
+        name = min(unknown)
+        raise InvalidTask(
+            f"{name} is not an option of map; parameters go into params={{...}}, and the options "
+            f"are ordered, errors, {', '.join(Options.__annotations__)}",
+            param=name,
+        )
+    params = options.get("params")
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidTask(
+            f"params={params!r}: expected a mapping of parameters to values", param="params"
+        )
 
 
 def _find_model(link: Link, kind: Kind, asked: str | None, label: Label) -> str:

@@ -6,10 +6,11 @@ Knows no store: it is made from a task's record and reads artefacts when asked.
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from genfarm.retrying import hint
 from genfarm_shared.artifacts import ArtifactStore
-from genfarm_shared.errors import ItemCancelled, ItemError, ItemExpired, ItemFailed
+from genfarm_shared.errors import InvalidTask, ItemCancelled, ItemError, ItemExpired, ItemFailed
 from genfarm_shared.kinds import find_kind
 from genfarm_shared.tasks import Artifact, State, TaskRecord
 
@@ -152,7 +153,7 @@ def make_error(record: TaskRecord) -> ItemError:
     times = "attempt" if record.attempt == 1 else "attempts"
     message = (
         f"task {record.custom_id} of job {record.job_id} {_WORDS[record.state]} after "
-        f"{record.attempt} {times}: {reason}. `job.retry('all')` runs it again"
+        f"{record.attempt} {times}: {reason}. `{hint({record.state: 1})}` runs it again"
     )
     return _ERRORS.get(record.state, ItemFailed)(
         message,
@@ -160,6 +161,14 @@ def make_error(record: TaskRecord) -> ItemError:
         custom_id=record.custom_id,
         attempts=record.attempt,
     )
+
+
+def check_errors(errors: str) -> None:
+    """Raise InvalidTask for a word that `sift` does not know: it would hide every failure."""
+    if errors not in get_args(Errors):
+        raise InvalidTask(
+            f"errors={errors!r}: expected 'raise', 'return' or 'skip'", param="errors"
+        )
 
 
 def sift(result: Result, errors: Errors) -> Iterator[Result]:

@@ -1,12 +1,15 @@
 """`farm.json`: what a running embedded farm tells whoever looks into its home.
 
     <home>/farm.json    0600, replaced by rename; there only while the farm is up
+    <home>/farm.lock    locked by the supervisor from its start to its end; its pid
 
-It holds the broker's password, hence its mode. Starts and stops nothing.
+The first holds the broker's password, hence its mode. Starts and stops nothing.
 """
 
+import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +17,9 @@ from typing import Any
 
 import psutil
 
-NAME = "farm.json"
+NAME, LOCK = "farm.json", "farm.lock"
+#: Seconds that an owner may take from its lock to writing its pid.
+PID_SECONDS = 1.0
 #: Seconds by which two readings of one process's start time may differ.
 CLOCK_SLACK = 1.0
 
@@ -54,6 +59,24 @@ def running(home: Path | str) -> RunningFarm | None:
     """The farm that is up in that home; None when there is none, or it has died."""
     farm = _load(Path(home).expanduser().absolute() / NAME)
     return farm if farm and is_alive(farm.pid, farm.started_at) else None
+
+
+def owner(home: Path) -> int | None:
+    """Pid of the supervisor that holds the home's lock, on its way up or down too."""
+    give_up = time.monotonic() + PID_SECONDS
+    while time.monotonic() < give_up:
+        try:
+            with (home / LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None  # it was free, and closing the file has let go of it
+        except BlockingIOError:
+            said = (home / LOCK).read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+        if said.isdecimal():
+            return int(said)
+        time.sleep(0.01)
+    return None
 
 
 def left_behind(home: Path) -> list[int]:

@@ -42,15 +42,23 @@ class Label:
     on_conflict: OnConflict = "resume"
 
     def check(self) -> None:
-        """Raise InvalidTask for a name or a rule that cannot be."""
+        """Raise InvalidTask for a name, metadata or a rule that cannot be."""
         name = self.name
         if name is not None and (
-            not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name.startswith(CONTENT)
+            not isinstance(name, str)
+            or not 1 <= len(name) <= MAX_NAME
+            or not name.isprintable()
+            or name.startswith(CONTENT)
         ):
             raise InvalidTask(
                 f"name={name!r}: expected 1 to {MAX_NAME} printable characters that do not begin "
                 f"with {CONTENT!r}",
                 param="name",
+            )
+        if not _is_text_map(self.metadata):
+            raise InvalidTask(
+                f"metadata={self.metadata!r}: expected a mapping of strings to strings",
+                param="metadata",
             )
         if self.on_conflict not in ("resume", "new", "error"):
             raise InvalidTask(
@@ -91,7 +99,11 @@ def _write_whole(link: Link, request: Request, progress: bool | None) -> JobReco
     Raises InvalidTask before anything is written, JobConflict, Unreachable.
     """
     order, source, label = request.order, request.source, request.label
-    seen = survey(order, source)
+    try:
+        seen = survey(order, source)
+    except InvalidTask as error:
+        message = f"{error}. Nothing was submitted; correct it and submit again"
+        raise InvalidTask(message, param=error.param, index=error.index) from error
     link.check_broker()
     job, is_ours = _open(link, order, label, _identity(label, seen.digest))
     if not is_ours and label.name is not None:
@@ -168,16 +180,22 @@ class Stream:
                 self.is_done = True
                 break
             except InvalidTask as error:
-                message = f"{error}. The inputs before it were cancelled"
+                message = f"{error}. {self._aftermath()}"
                 raise InvalidTask(message, param=error.param, index=error.index) from error
             except Exception as error:
                 index = self.written + len(chunk)
                 raise InvalidTask(
                     f"the generator of inputs failed at input {index}: {error!r}. "
-                    "The inputs before it were cancelled",
+                    f"{self._aftermath()}",
                     index=index,
                 ) from error
         return chunk
+
+    def _aftermath(self) -> str:
+        """What becomes of the job when an input is at fault."""
+        if self._is_ours:
+            return "The inputs before it were cancelled; correct it and submit all again"
+        return f"Job {self.record.id}, which an earlier run began, stays as it is"
 
     def _check(self, chunk: list[Task]) -> None:
         """Raise JobConflict when an earlier run wrote other inputs, or another number of them."""
@@ -188,6 +206,12 @@ class Stream:
             raise conflict(
                 name, "the number of inputs", total, f"{now}{'' if self.is_done else '+'}"
             )
+
+
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(word, str) for pair in value.items() for word in pair
+    )
 
 
 def _identity(label: Label, digest: str) -> str | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from genfarm.devices import Count
 from genfarm.parts import LOOK_EVERY, READY_SECONDS, Parts, ShouldStop, StartStoppedError
-from genfarm.runfile import left_behind, running, withdraw
+from genfarm.runfile import LOCK, left_behind, running, withdraw
 from genfarm_shared.errors import GenfarmError
 from genfarm_shared.settings import Settings
 
@@ -36,12 +36,16 @@ def main() -> None:
     count: Count = "auto" if given.workers == "auto" else int(given.workers)
     should_stop = _listen(detached=given.detached)
     settings = Settings.load()
-    with _sole_owner(settings.home, should_stop) as is_ours:
-        if is_ours:
-            _sweep(settings.home)
-            _keep_up(Parts(settings, should_stop), settings.home, count, not given.no_flower)
-        else:
-            _say({"ready": "another"})
+    try:
+        with _sole_owner(settings.home, should_stop) as is_ours:
+            if is_ours:
+                _sweep(settings.home)
+                _keep_up(Parts(settings, should_stop), settings.home, count, not given.no_flower)
+            else:
+                _say({"ready": "another"})
+    except OSError as error:
+        said = f"the home {settings.home} cannot be used: {error}. Choose another: --home, "
+        _say({"error": "InvalidSetting", "message": f"{said}GENFARM_HOME or home= in Python"})
 
 
 def _keep_up(parts: Parts, home: Path, count: Count, with_flower: bool) -> None:
@@ -81,7 +85,8 @@ def _sole_owner(home: Path, should_stop: ShouldStop) -> Iterator[bool]:
     """Hold the home's lock; False when another supervisor holds it."""
     home.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + READY_SECONDS
-    with (home / "farm.lock").open("w") as lock:
+    # Not emptied by opening it: another's pid may stand there.
+    with (home / LOCK).open("a") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,6 +96,9 @@ def _sole_owner(home: Path, should_stop: ShouldStop) -> Iterator[bool]:
                     yield False
                     return
             else:
+                lock.truncate(0)
+                lock.write(f"{os.getpid()}\n")
+                lock.flush()
                 yield True
                 return
 

@@ -84,7 +84,7 @@ class Watcher:
                 self._rest(pause)
         except Exception as error:  # the thread's edge: nobody may wait for ever
             log.exception("the watcher stopped; every future it held gets this error")
-            self._abandon(error)
+            self._abandon(error, is_over=True)
 
     def _rest(self, pause: float) -> None:
         # The short part is slept whole, so that a loop of submits does not turn into a
@@ -107,8 +107,15 @@ class Watcher:
             self._turns.extend(i for i in ids if i in self._waiting)
         for waiting, record in settled:
             for one in waiting:
-                one.settle(record)
+                self._settle(one, record)
         return len(settled)
+
+    def _settle(self, one: Watched, record: TaskRecord) -> None:
+        try:
+            one.settle(record)
+        except Exception as error:  # its record is at fault; the others' are not
+            log.exception("task %s has ended, and its future gets this error", record.id)
+            one.abandon(error)
 
     def _ended(self, ids: list[str]) -> list[TaskRecord]:
         found: list[TaskRecord] = []
@@ -120,8 +127,10 @@ class Watcher:
             self._is_closed.wait(OUTAGE)
         return found
 
-    def _abandon(self, error: Exception) -> None:
+    def _abandon(self, error: Exception, *, is_over: bool = False) -> None:
         with self._lock:
+            if is_over:  # under the lock that `watch` takes, so that it starts a thread anew
+                self._thread = None
             waiting, self._waiting = self._waiting, {}
             self._turns.clear()
         for watched in waiting.values():

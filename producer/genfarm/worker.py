@@ -26,8 +26,14 @@ def become_worker(device: str, models: str, node: str, home: Path | None, say: S
     settings = _settings(models, home)
     name = node or device.replace(":", "")
     argv = Seat(name, device, threads=0).command(sys.executable)
-    say(f"the plain way: GENFARM_DEVICE={device} celery -A genfarm_workers.app worker -n {name}@%h")
+    say(f"the plain way: {plain_way(device, name)}")
     os.execve(sys.executable, argv, settings.environment())  # no shell is wanted
+
+
+def plain_way(device: str, name: str) -> str:
+    """The same command for whoever goes without genfarm's own."""
+    command = f"GENFARM_DEVICE={device} celery -A genfarm_workers.app worker -n {name}@%h"
+    return f"{command}  (with GENFARM_BROKER and GENFARM_STORE set)"
 
 
 def run_worker_per_gpu(models: str, home: Path | None, say: Say) -> int:

@@ -191,5 +191,5 @@ def _fault(kind: Kind, error: ValidationError, index: int | None) -> InvalidTask
         shown = repr(first["input"])
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         said = f"{what}={shown}: {first['msg'][0].lower()}{first['msg'][1:]}"
-    message = f"{where}{said}. Nothing was submitted; correct it and submit again"
-    return InvalidTask(message, param=param, index=index)
+    # What became of the other inputs is for whoever writes them to say.
+    return InvalidTask(f"{where}{said}", param=param, index=index)

@@ -6,6 +6,7 @@ file is `config.toml` in GENFARM_HOME.
 
 import difflib
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,7 +116,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         home = init_settings().get("home") or os.environ.get(PREFIX + "HOME")
         folder = Path(str(home)) if home else platformdirs.user_data_path("genfarm")
-        file = TomlConfigSettingsSource(settings_cls, folder / "config.toml")
+        path = folder / "config.toml"
+        try:
+            file = TomlConfigSettingsSource(settings_cls, path)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InvalidSetting(
+                f"{path} cannot be read: {error}. Correct the file, or move it away"
+            ) from error
         return (init_settings, env_settings, file)
 
     @property

@@ -12,6 +12,7 @@ import pytest
 
 from genfarm import local
 from genfarm.demo_count import tally
+from genfarm.job import Job
 from genfarm_shared.store import Store
 
 from .conftest import Genfarm
@@ -84,6 +85,7 @@ def test_a_job_that_ends_without_results_is_code_3(genfarm: Genfarm, slow_job: A
     said = genfarm("jobs", "watch", slow_job.id, "--json")
     assert said.code == 3
     assert json.loads(said.out)["failed"] == 1
+    assert f"`genfarm jobs retry {slow_job.id} all`" in said.err
     [line] = genfarm("results", slow_job.id, "--errors").out.splitlines()
     assert json.loads(line)["error"]["code"] == "cancelled"
     assert genfarm("jobs", "rm", slow_job.id).code == 0
@@ -150,3 +152,47 @@ def test_up_ends_its_farm_at_ctrl_c(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
     assert local.running(tmp_path) is None
+
+
+def test_results_without_pictures_are_shown_as_json_and_make_no_sheet(
+    genfarm: Genfarm, tmp_path: Path
+) -> None:
+    assert genfarm("run", "batch-floats", "[4]", "--name", "shown").code == 0
+    record = json.loads(genfarm("show", "shown", "--json").out)
+    assert [row["input"] for row in record["results"]] == ["[4.0]"]
+    said = genfarm("show", "shown", "-o", tmp_path / "sheet.png")
+    assert said.code == 2
+    assert "genfarm export shown" in " ".join(said.err.replace("│", "").split())
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_an_export_over_a_folder_names_the_option(genfarm: Genfarm, tmp_path: Path) -> None:
+    assert genfarm("run", "sleep", "0", "--name", "exported").code == 0
+    dest = tmp_path / "out"
+    assert genfarm("export", "exported", dest).code == 0
+    said = genfarm("export", "exported", dest)
+    assert said.code == 2
+    assert "--overwrite" in said.err
+    assert "overwrite=True" not in said.err
+    assert genfarm("export", "exported", dest, "--overwrite").code == 0
+
+
+def test_an_export_says_that_it_waits_and_lets_go_at_ctrl_c(
+    genfarm: Genfarm, slow_job: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Job, "save", interrupted)
+    said = genfarm("export", slow_job.id, tmp_path / "out")
+    assert said.code == 130
+    assert "waiting for its end" in said.err
+    assert "the job goes on" in said.err
+
+
+def test_up_at_a_farm_that_is_up_says_what_it_ignored(at_farm: local.RunningFarm) -> None:
+    argv = [sys.executable, "-P", "-m", "genfarm", "up", "--workers", "3"]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=True)
+    ignored = "already up with 1 worker; --workers was ignored: `genfarm down` first"
+    assert ignored in answer.stderr
+    assert local.running(at_farm.home) is not None

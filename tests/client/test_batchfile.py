@@ -167,3 +167,15 @@ def test_ids_come_from_a_key_or_a_function() -> None:
     assert [(g.custom_id, g.values) for g in by_key] == [("k1", {"prompt": "a"})]
     by_function = open_source(GEN, ["a"], lambda prompt: f"id-{prompt}").read()
     assert [g.custom_id for g in by_function] == ["id-a"]
+
+
+def test_an_id_that_is_no_text_becomes_one_and_none_is_no_id() -> None:
+    numbers: Any = {"a": 7, "b": None}.get
+    assert [g.custom_id for g in open_source(GEN, ["a", "b"], numbers).read()] == ["7", None]
+
+
+def test_a_function_of_ids_that_fails_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("\na\n")
+    with pytest.raises(InvalidTask, match=r"prompts.txt line 2: id_from failed: KeyError"):
+        list(open_source(GEN, path, {}.__getitem__).read())

@@ -5,6 +5,7 @@ import concurrent.futures
 import pickle
 import threading
 from concurrent.futures import CancelledError
+from typing import cast
 
 import pytest
 
@@ -18,7 +19,8 @@ from genfarm import (
     ItemTimeout,
     NotFound,
 )
-from genfarm_shared.tasks import State
+from genfarm.watcher import Watcher
+from genfarm_shared.tasks import State, TaskRecord
 
 from .tiny_worker import TinyWorker
 
@@ -138,3 +140,46 @@ def test_thousands_of_futures_resolve_with_one_thread(farm: Farm, worker: TinyWo
     assert sum(t.name == "genfarm-watcher" for t in threading.enumerate()) == 1
     worker.work()
     assert not concurrent.futures.wait(items, timeout=20).not_done
+
+
+def test_a_watcher_that_died_is_replaced_by_the_next(
+    farm: Farm, worker: TinyWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Watcher, "_ended", lambda *_: 1 / 0)
+        lost = farm.submit("gen", "a")
+        with pytest.raises(ZeroDivisionError):
+            lost.result(5)
+    item = farm.submit("gen", "b")
+    worker.work()
+    assert item.result(5).ok
+
+
+def test_a_record_that_makes_no_result_harms_its_own_future_alone(
+    farm: Farm, worker: TinyWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = farm.submit_many("gen", ["a", "b"]).items()
+    settle = Item.settle
+
+    def failing(item: Item, record: TaskRecord) -> None:
+        settle(item, record if record.index else cast("TaskRecord", None))
+
+    monkeypatch.setattr(Item, "settle", failing)
+    worker.work()
+    assert items[1].result(5).ok
+    with pytest.raises(AttributeError):
+        items[0].result(5)
+
+
+def test_a_cancelled_item_and_its_error_advise_what_runs_it_again(
+    farm: Farm, worker: TinyWorker
+) -> None:
+    job = farm.submit_many("gen", ["a"])
+    [item] = job.items()
+    item.cancel()
+    with pytest.raises(ItemCancelled, match=r"`job.retry\('all'\)`"):
+        item.result()
+    [error] = job.errors()
+    assert "`job.retry('all')`" in str(error)
+    assert repr(job).endswith("next: job.errors(), job.retry('all')")
+    assert job.retry("all") == 1

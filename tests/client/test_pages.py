@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from genfarm import Farm
+from genfarm.cli.run import _deliver
 from genfarm.sheet import Table, _told_apart
 
 from .tiny_worker import TinyWorker
@@ -131,3 +132,16 @@ def test_the_bar_honours_tqdm_disable(variables: dict[str, str], lines: int) -> 
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stderr.count("3/3") == lines
+
+
+def test_a_shell_is_told_where_the_pictures_are(
+    farm: Farm,
+    worker: TinyWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = farm.submit_many("image", ["red"])
+    worker.work()
+    monkeypatch.setenv("GENFARM_STORE", farm._link.address.store)
+    _deliver(job, None, None, as_json=False)
+    assert f"`genfarm show {job.id}` or `genfarm export {job.id} DIR`" in capsys.readouterr().err

@@ -2,10 +2,11 @@
 
 import pickle
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
-from genfarm import Farm, ItemCancelled, ItemFailed, ItemTimeout, NotFound
+from genfarm import Farm, InvalidTask, ItemCancelled, ItemFailed, ItemTimeout, NotFound
 from genfarm_shared.tasks import State
 
 from .tiny_worker import TinyWorker
@@ -160,3 +161,33 @@ def test_map_of_a_short_generator_ends(farm: Farm, busy: TinyWorker) -> None:
     found = farm.map("gen", (p for p in ["a", "bad", "c"]), ordered=False, errors="skip")
     assert {result.input for result in found} == {"a", "c"}
     assert list(farm.map("gen", iter([]))) == []
+
+
+def test_map_refuses_an_option_that_it_does_not_have(farm: Farm, worker: TinyWorker) -> None:
+    wrong: Any = {"max_new_tokens": 3}
+    with pytest.raises(InvalidTask, match=r"max_new_tokens is not an option.*params=\{...\}"):
+        farm.map("gen", ["a"], **wrong)
+    assert farm.jobs() == []
+
+
+def test_a_misspelt_word_for_errors_is_refused_at_the_call(farm: Farm, worker: TinyWorker) -> None:
+    typo = cast("Any", "retrun")
+    said = "errors='retrun': expected 'raise', 'return' or 'skip'"
+    for inputs in (["a"], iter(["a"])):
+        with pytest.raises(InvalidTask, match=said):
+            farm.map("gen", inputs, errors=typo)
+    assert farm.jobs() == []
+    job = farm.submit_many("gen", ["a"])
+    with pytest.raises(InvalidTask, match=said):
+        job.results(errors=typo)
+
+
+def test_map_left_between_two_inputs_leaves_no_open_job(
+    farm: Farm, busy: TinyWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genfarm.submission.CHUNK", 1)
+    monkeypatch.setattr("genfarm.flow.READ_AHEAD", 1)
+    results = farm.map("gen", iter(["a", "b"]))
+    assert next(results).input == "a"  # and all that is written so far has been given out
+    cast("Any", results).close()
+    assert farm.jobs()[0].wait(10).status().is_done

@@ -51,6 +51,12 @@ def test_work_is_in_the_broker_as_soon_as_submit_returns(farm: Farm) -> None:
         (["a"], {"priority": 10}, "priority=10: expected 0"),
         (["a"], {"name": ""}, "name='': expected"),
         (["a"], {"on_conflict": "maybe"}, "on_conflict='maybe': expected"),
+        (["a"], {"name": 5}, "name=5: expected 1 to 200 printable"),
+        (["a"], {"metadata": "x"}, "metadata='x': expected a mapping of strings"),
+        (["a"], {"params": [1]}, r"params=\[1\]: expected a mapping"),
+        (["a"], {"id_from": 5}, "id_from=5: expected the name of a key"),
+        (["a", "b"], {"id_from": {"a": "x"}.__getitem__}, "input 1: id_from failed: KeyError"),
+        (["a", 5], {}, "input 1: .* Nothing was submitted; correct it"),
         (["a"], {"deadline": "noon"}, "deadline='noon': expected"),
         ([{"prompt": "a", "id": "x"}, {"prompt": "b", "custom_id": "x"}], {}, "taken by input 0"),
         (["a", {"prompt": "b", "id": "000000"}], {}, "taken by input 0"),
@@ -220,8 +226,10 @@ def test_a_generator_that_fails_cancels_what_it_gave(
         farm.submit_many("gen", prompts(None), name="mine")
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.index == 25
-    with pytest.raises(InvalidTask, match="input 25: prompt=5"):
+    with pytest.raises(InvalidTask, match="input 25: prompt=5") as caught:
         farm.submit_many("gen", prompts(5), name="mine")
+    assert "The inputs before it were cancelled" in str(caught.value)
+    assert "Nothing was submitted" not in str(caught.value)
     for job in farm.jobs():
         assert states(farm, job.id) == {State.CANCELLED: 20}
         assert job.wait(1).status().is_done

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 
 from genfarm import local
 from genfarm.flower import flower_password, states_seen
+from genfarm.runfile import owner
 from genfarm_shared.errors import InvalidSetting, Unreachable
 from genfarm_shared.queue import Broker
 from genfarm_shared.store import Store
@@ -120,7 +123,37 @@ def test_a_broker_that_does_not_answer_is_named(
     monkeypatch.setenv("GENFARM_BROKER", "redis://:secret@127.0.0.1:1/0")
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1") as caught:
         local.start(home=home, workers=0, flower=False)
-    assert "secret" not in str(caught.value)
+    said = str(caught.value)
+    assert "secret" not in said
+    assert "unset GENFARM_BROKER" in said
+    assert "genfarm up" not in said
+    assert ".." not in said
+
+
+def test_a_home_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidSetting, match=r"file/home cannot be used: .*GENFARM_HOME") as caught:
+        local.start(home=tmp_path / "file" / "home", workers=0, flower=False)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_farm_on_its_way_up_can_be_stopped(home: Path) -> None:
+    starter = hold(home, 1)
+    until(lambda: owner(home), "the supervisor holds the home")
+    assert local.stop(home)
+    assert owner(home) is None
+    assert local.running(home) is None
+    starter.communicate()
+    assert starter.returncode != 0
+    assert not local.stop(home)
+
+
+def test_a_start_that_takes_too_long_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "START_SECONDS", 0.0)
+    reader, writer = os.pipe()
+    silent: Any = SimpleNamespace(stdout=os.fdopen(reader, "rb", buffering=0))
+    assert "was not up within 0 s" in local._hear(silent)["message"]
+    os.close(writer)
 
 
 def test_a_worker_that_cannot_start_is_reported_with_its_log(

@@ -47,6 +47,13 @@ def test_a_wrong_setting_is_named(flags: dict[str, object], said: str) -> None:
         Settings.load(**flags)
 
 
+@pytest.mark.parametrize("content", [b"window = [", b"\xff\xfe"])
+def test_a_settings_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.toml").write_bytes(content)
+    with pytest.raises(InvalidSetting, match=r"config.toml cannot be read: .* Correct the file"):
+        Settings.load(home=tmp_path)
+
+
 def test_a_misspelt_variable_is_found() -> None:
     found = misspelt({"GENFARM_BROKR": "x", "GENFARM_STORE": "y", "OTHER": "z"})
     assert found == {"GENFARM_BROKR": "GENFARM_BROKER"}
@@ -78,6 +85,7 @@ def test_a_wrong_parameter_is_named(
         check_params(find_kind(kind), params, index=3)
     assert caught.value.param == param
     assert "input 3" in str(caught.value)
+    assert "submitted" not in str(caught.value)  # nobody here knows what became of the others
 
 
 def test_an_unknown_kind_lists_the_known_ones() -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
@@ -276,3 +277,16 @@ def test_migrating_twice_and_from_many_threads_is_harmless(tmp_path: object) -> 
     assert len(stores) == 4
     stores[0].open_job(JobRecord("j", "sleep", "sleep", {}, 0.0))
     assert stores[3].find_job("j").model == "sleep"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "junk.db").write_bytes(b"no database at all " * 1000)
+    for migrate in (True, False):
+        with pytest.raises(InvalidSetting, match=r"junk.db cannot be used: .*GENFARM_STORE"):
+            Store(f"sqlite:///{tmp_path}/junk.db", migrate=migrate).list_workers()
+
+
+def test_a_store_says_whether_its_tables_are_at_this_version(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/farm.db"
+    assert not Store(url, migrate=False).is_current()
+    assert Store(url).is_current()

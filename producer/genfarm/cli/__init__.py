@@ -2,8 +2,9 @@
 
 Data goes to stdout, words for people to stderr. Commands import what they need
 when they run, so that `genfarm --help` costs nothing and loads no torch.
-Exit codes: 0 ok, 2 usage or invalid input, 3 finished with failed items,
-4 not found, 5 cannot connect, 130 detached.
+Exit codes: 0 ok, 1 stopped by Ctrl-C before anything was submitted, 2 usage or
+invalid input, 3 finished with failed items, 4 not found, 5 cannot connect, 130
+detached from a job that goes on, or Ctrl-C in a command that only looks.
 """
 
 from collections.abc import Sequence

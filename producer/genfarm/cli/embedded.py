@@ -34,6 +34,7 @@ def demo(  # one parameter an option
     as_json: AsJson = False,
 ) -> None:
     """Start a farm, make pictures and texts, kill a worker half-way, and count."""
+    from genfarm import local
     from genfarm.demo import Plan, run_demo
     from genfarm.demo_report import as_record, print_summary
 
@@ -41,8 +42,10 @@ def demo(  # one parameter an option
     try:
         figures = run_demo(plan, say)
     except KeyboardInterrupt:
-        say("stopped: the demo's farm is down, and what it made is still in its folder")
-        raise typer.Exit(Exit.DETACHED) from None
+        is_up = home is not None and local.running(home) is not None
+        ending = "was up before and stays up" if is_up else "is down"
+        say(f"stopped: the demo's farm {ending}, and what it made is still in its folder")
+        raise typer.Exit(Exit.STOPPED) from None
     if as_json:
         emit(as_record(figures))
     else:
@@ -59,13 +62,19 @@ def up(
 ) -> None:
     """Start a farm on this computer: a server, workers and Flower, in one folder."""
     from genfarm import local
+    from genfarm_shared.settings import Settings
 
+    was_up = local.running(Settings.load(home=home).home) is not None
     farm = local.start(workers=_count(workers), home=home, flower=not no_flower, detach=detach)
     try:
         if as_json:
             emit(_record(farm))
         else:
             _describe(farm)
+        if was_up:
+            number = f"{len(farm.workers)} worker" + "s" * (len(farm.workers) != 1)
+            ignored = "; --workers was ignored: `genfarm down` first" * (workers != "auto")
+            say(f"already up with {number}{ignored}")
         if not farm.is_ours:
             say(f"it stays up: `genfarm down --home {farm.home}` ends it")
             return
@@ -139,26 +148,33 @@ def worker(
 
 
 def flower(
-    port: Annotated[int, typer.Option(help="Port on loopback.")] = 5555,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")] = 5555,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Say where Flower is, or run it in the foreground for a farm that has none."""
     from genfarm.cli.target import find_broker
-    from genfarm.flower import USER, become_flower
+    from genfarm.flower import USER, become_flower, plain_way
     from genfarm_shared.settings import Settings
 
     address = find_broker(home)
     settings = Settings.load(home=home, broker=address.broker)
     password = settings.home / "flower.password"
-    if address.flower_url and as_json:
-        emit({"flower_url": address.flower_url, "user": USER, "password_file": str(password)})
-        return
-    say(f"user {USER}, password in {password}")
+
+    def announce(url: str) -> None:
+        if as_json:
+            emit({"flower_url": url, "user": USER, "password_file": str(password)})
+            return
+        say(f"user {USER}, password in {password}")
+        if address.flower_url:
+            write(url)
+        else:
+            say(f"Flower will answer on {url}; the plain way: {plain_way(port)}")
+
     if address.flower_url:
-        write(address.flower_url)
-        return
-    become_flower(settings, port, say)
+        announce(address.flower_url)
+    else:
+        become_flower(settings, port, announce)
 
 
 def _count(workers: str) -> "int | Literal['auto']":

@@ -44,9 +44,14 @@ def export(
 ) -> None:
     """Copy a job's pictures and texts into a folder, with a metadata file beside them."""
     from genfarm import Farm
+    from genfarm.cli.run import letting_go, save
 
     with Farm(home=home) as farm:
-        place = farm.job(job).save(dest, overwrite=overwrite)
+        found = farm.job(job)
+        if not found.status().is_done:
+            say(f"job {found.name or found.id} still runs: waiting for its end")
+        with letting_go(found, home):
+            place = save(found, dest, overwrite=overwrite)
     if as_json:
         emit({"job": job, "path": str(place)})
     else:
@@ -55,24 +60,37 @@ def export(
 
 def show(
     job: JobName,
-    number: Annotated[int, typer.Option("-n", min=1, help="Pictures on the sheet.")] = 64,
-    out: Annotated[Path, typer.Option("-o", help="Where to write the sheet.")] = Path("sheet.png"),
+    number: Annotated[int, typer.Option("-n", min=1, help="Results to show.")] = 64,
+    out: Annotated[
+        Path | None, typer.Option("-o", help="Where to write the sheet; else sheet.png.")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the job's first pictures on one sheet."""
+    """Draw the job's first pictures on one sheet; texts and numbers are listed."""
     from PIL.Image import Image
 
     from genfarm import Farm
 
     with Farm(home=home) as farm:
         sheet = farm.job(job).show(number)
-        if not isinstance(sheet, Image):
-            write(str(sheet))  # texts and numbers have no sheet; they are a table
-            return
-        sheet.save(out)
+    if not isinstance(sheet, Image):
+        if out is not None:
+            raise typer.BadParameter(
+                f"job {job} has no pictures for a sheet; `genfarm export {job} DIR` writes its "
+                "results",
+                param_hint="-o",
+            )
+        if as_json:
+            rows = [dict(zip(sheet.head, row, strict=True)) for row in sheet.rows]
+            emit({"job": job, "results": rows})
+        else:
+            write(str(sheet))
+        return
+    place = out or Path("sheet.png")
+    sheet.save(place)
     if as_json:
-        emit({"job": job, "path": str(out), "width": sheet.width, "height": sheet.height})
+        emit({"job": job, "path": str(place), "width": sheet.width, "height": sheet.height})
     else:
-        write(str(out))
+        write(str(place))
         say(f"{sheet.width}x{sheet.height} pixels")

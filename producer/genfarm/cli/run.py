@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +14,6 @@ from genfarm.cli.words import AsJson, Exit, Home, emit, say, write
 if TYPE_CHECKING:
     from genfarm.job import Job
     from genfarm_shared.kinds import Kind
-
-FILES = (".txt", ".jsonl", ".csv")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,9 +46,11 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     from genfarm_shared.kinds import find_kind
 
     wanted = find_kind(kind)
-    values, given = _params(params or []), _inputs(wanted, inputs or [])
-    with Farm(home=home) as farm:
-        job = farm.submit_many(wanted.name, given, model=model, params=values, name=name)
+    with ExitStack() as doors:
+        with _nothing_submitted():
+            values, given = _params(params or []), _inputs(wanted, inputs or [])
+            farm = doors.enter_context(Farm(home=home))
+            job = farm.submit_many(wanted.name, given, model=model, params=values, name=name)
         if detach:
             say(f"job {job.id}  {wanted.name} · {job.model}")
             if as_json:
@@ -63,6 +63,16 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
             code = follow(job, timeout, home, as_json=False, quiet=as_json)
             _deliver(job, out, home, as_json=as_json)
         raise typer.Exit(code)
+
+
+@contextmanager
+def _nothing_submitted() -> Iterator[None]:
+    """Ctrl-C while inputs are read and written down ends the command, and no job goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("\nstopped; nothing was submitted")
+        raise typer.Exit(Exit.STOPPED) from None
 
 
 @contextmanager
@@ -87,6 +97,8 @@ def follow(
     """Wait for a job with a progress bar; returns the exit code that says how it ended."""
     from genfarm.cli.records import read_job
     from genfarm.cli.target import open_store
+    from genfarm.retrying import retry_word
+    from genfarm_shared.tasks import State
 
     job.wait(timeout, progress=sys.stderr.isatty() and not quiet)
     with open_store(home) as store:
@@ -95,24 +107,40 @@ def follow(
         emit(record)
     say(f"{record['succeeded']} succeeded, {record['failed']} failed")
     if record["failed"]:
-        say(f"`genfarm results {job.id} --errors` says why; `genfarm jobs retry {job.id}`")
+        word = retry_word({State(name): number for name, number in record["states"].items()})
+        again = f"genfarm jobs retry {job.id}" + " all" * (word == "all")
+        say(f"`genfarm results {job.id} --errors` says why; `{again}` runs them again")
     return Exit.FAILED_ITEMS if record["failed"] else Exit.OK
+
+
+def save(job: "Job", dest: Path, *, overwrite: bool) -> Path:
+    """As `Job.save`; a place that is taken is told in words of the command line."""
+    try:
+        return job.save(dest, overwrite=overwrite)
+    except FileExistsError as error:
+        # Python's advice inside the message, as this shell would follow it.
+        advice = f"`genfarm export {job.id} {dest} --overwrite` replaces it"
+        raise FileExistsError(str(error).replace("pass overwrite=True", advice)) from error
 
 
 def _deliver(job: "Job", out: Path | None, home: Path | None, *, as_json: bool) -> None:
     """The results: into a folder, into a file of JSON lines, or onto stdout."""
     if out is not None:
-        say(f"wrote {job.save(out)}")
+        say(f"wrote {save(job, out, overwrite=False)}")
         return
     from genfarm.cli.records import read_all, result_record
     from genfarm.cli.target import open_store
 
+    pictures = 0
     with open_store(home) as store:
         for task in read_all(store, job.id):
+            pictures += len(task.artifacts)
             if as_json:
                 emit(result_record(task))
             else:
                 _print_output(task.output)
+    if pictures and not as_json:
+        say(f"{pictures} pictures: `genfarm show {job.id}` or `genfarm export {job.id} DIR`")
 
 
 def _print_output(output: Any) -> None:
@@ -145,7 +173,28 @@ def _inputs(kind: "Kind", given: Sequence[str]) -> Path | list[Any]:
             hint = f"{kind.name} needs inputs: write them, name a file, or `-` for stdin"
             raise typer.BadParameter(hint)
         return [{}]
-    if len(given) == 1 and given[0].endswith(FILES):
-        return Path(given[0])
+    if file := _file(given):
+        return file
     lines = [line.rstrip("\r\n") for line in sys.stdin] if list(given) == ["-"] else list(given)
     return [line if main.annotation is str else _value(line) for line in lines if line.strip()]
+
+
+def _file(given: Sequence[str]) -> Path | None:
+    """The one file among the inputs; files that would pass for prompts are refused."""
+    from genfarm.batchfile import SUFFIXES
+
+    known = ", ".join(SUFFIXES)
+    for text in given:
+        if not text.endswith(SUFFIXES) and Path(text).suffix and _is_there(text):
+            raise typer.BadParameter(f"{text} is a file of no known kind; expected one of {known}")
+    files = [text for text in given if text.endswith(SUFFIXES)]
+    if files and len(given) > 1:
+        raise typer.BadParameter(f"{files[0]} is a file: name one file and no other input")
+    return Path(files[0]) if files else None
+
+
+def _is_there(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:  # a prompt longer than any path
+        return False

@@ -18,6 +18,8 @@ class Exit(IntEnum):
     """What the exit codes mean."""
 
     OK = 0
+    #: Ctrl-C ended the command, and no job goes on for it.
+    STOPPED = 1
     #: Wrong usage or input; nothing was submitted.
     INVALID = 2
     #: The job ended and some of its items have no result.
