@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(0.5, gt=0)
     #: Seconds between two comparisons of rows with Redis; not measured.
     reconcile_seconds: float = Field(20.0, gt=0)
-    #: Most messages in Redis at once: bounds its memory to some 10 MB and priority
+    #: Most messages of a model in Redis at once: bounds its memory to some 10 MB, and priority
     #: inversion to one window.
     window: int = Field(10_000, ge=1)
     #: Attempts a task may use before it is failed as `worker_lost`.
