@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: A row younger than this may be on its way between the store and Redis. Seconds.
 IN_FLIGHT = 2.0
+#: Key of the Redis run that this farm was last reconciled with.
+EPOCH = "broker_run_id"
 
 
 def dispatch(store: Store, broker: Broker, window: int) -> int:
@@ -52,9 +54,12 @@ class Keeper:
         """One round; `now` is monotonic seconds. Raises Unreachable during an outage."""
         self._store.expire()
         dead = self._reap(now)
-        if dead or self._redis_restarted() or self._is_due(now):
+        restarted = self._redis_restarted()
+        if dead or restarted or self._is_due(now):
             self._restore_strays()
             self._reconcile(now)
+            if restarted:
+                self._store.remember(EPOCH, self._run_id)
         published = dispatch(self._store, self._broker, self._settings.window)
         if published:
             log.info("dispatched %d tasks", published)
@@ -98,9 +103,12 @@ class Keeper:
                 log.info("%d messages of %s are back in their queues", back, worker_id)
 
     def _redis_restarted(self) -> bool:
+        """Whether Redis is another run than the one last reconciled with, by any keeper."""
         run_id = self._broker.run_id()
-        changed, self._run_id = run_id != self._run_id, run_id
-        return changed
+        if run_id == self._run_id:
+            return False
+        self._run_id = run_id
+        return self._store.recall(EPOCH) != run_id
 
     def _is_due(self, now: float) -> bool:
         return now - self._reconciled_at >= self._settings.reconcile_seconds

@@ -8,7 +8,7 @@ from celery import Celery
 from kombu import Connection
 
 from genfarm_shared.errors import Unreachable
-from genfarm_shared.keeper import Keeper, dispatch
+from genfarm_shared.keeper import EPOCH, Keeper, dispatch
 from genfarm_shared.queue import PREFIX, TASK_NAME, Broker, make_app
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
@@ -81,6 +81,21 @@ def test_all_messages_come_back_after_redis_lost_its_data(
     keeper.tick(30.0)
     assert Broker(broker_url).task_ids() == set(ids(job, 50))
     assert states(store, job) == {State.QUEUED: 50}
+
+
+def test_a_restart_of_redis_is_noticed_by_whoever_comes_next(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    """Every worker was down meanwhile; the run that rows were last compared with is on record."""
+    job = add_job(store, 3)
+    keeper.tick(0.0)
+    assert store.recall(EPOCH) == Broker(broker_url).run_id()
+    store.remember(EPOCH, "another run")
+    with redis.Redis.from_url(broker_url) as client:
+        client.flushall()
+    age_queued_rows(store)
+    Keeper(store, Broker(broker_url), Settings.load(broker=broker_url)).tick(1.0)
+    assert Broker(broker_url).task_ids() == set(ids(job, 3))
 
 
 def test_a_message_that_is_there_is_not_sent_twice(

@@ -81,6 +81,14 @@ def test_tasks_past_their_deadline_expire_unless_begun(store: Store) -> None:
     assert states(store, job) == {State.SUCCEEDED: 1, State.EXPIRED: 1}
 
 
+def test_what_expired_and_is_retried_does_not_expire_again(store: Store) -> None:
+    job = add_job(store, 1, deadline=1.0)
+    store.expire()
+    assert store.retry(job.id, [State.EXPIRED]) == 1
+    assert store.expire() == 0
+    assert states(store, job) == {State.PENDING: 1}
+
+
 def test_a_fact_is_remembered_until_replaced(store: Store) -> None:
     assert store.recall("run") is None
     store.remember("run", "a")

@@ -8,7 +8,7 @@ better by waiting. Models take turns, and so do the keys of one model.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genfarm_shared.tasks import ALONE, Hint
@@ -81,15 +81,6 @@ class Batcher:
     def waiting(self) -> int:
         """How many tasks wait."""
         return len(self._ids)
-
-    def discard(self, task_ids: Collection[str]) -> None:
-        """Forget tasks that wait here."""
-        gone = self._ids.intersection(task_ids)
-        for model in list(self._lines):
-            for key, line in list(self._lines[model].items()):
-                kept = deque(hint for hint in line if hint.task_id not in gone)
-                self._replace(model, key, kept)
-        self._ids -= gone
 
     def _fit(self, model: str, key: str, free: int) -> tuple[Hint, ...]:
         """The head of a line, as much as fits; empty while too little is free to bother."""

@@ -123,10 +123,6 @@ class Intake:
                 self._done.append(held)
         self._arrange_flush()
 
-    def count(self) -> int:
-        """How many messages are held."""
-        return len(self._held)
-
     def _read(self, message: Any) -> Hint:
         hint = _hint(message)
         if hint.model not in self._models:

@@ -75,7 +75,7 @@ class Node:
             self._store,
             self._worker_id,
             settings.beat_seconds,
-            report=self._host.report,
+            report=self._runner.report,
             after=self._runner.drop_lost,
             on_lost=self._fence,
         )

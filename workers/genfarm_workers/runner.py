@@ -77,6 +77,11 @@ class Runner:
         with self._changed:
             return self._draining or self._batcher.is_full(model)
 
+    def report(self) -> dict[str, Any]:
+        """What to say of this worker in its beat."""
+        with self._changed:
+            return {**self._host.report(), "waiting": self._batcher.waiting()}
+
     def drop_lost(self) -> None:
         """Take from the engine what the store no longer counts as ours: cancelled, or claimed
         by another after we were taken for dead."""

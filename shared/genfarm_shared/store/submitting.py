@@ -93,7 +93,8 @@ class Submitting(Database):
     ) -> int:
         """Make ended tasks pending again, as new attempts; returns how many.
 
-        Only states that left no result can be retried; the audit keeps the old attempts.
+        Only states that left no result can be retried; the audit keeps the old attempts. A
+        deadline that has passed is lifted, or what expired would expire again.
         """
 
         def work(connection: Connection) -> int:
@@ -106,6 +107,8 @@ class Submitting(Database):
             done = connection.execute(
                 update(tasks).where(*where).values(_RETRIED).returning(tasks.c.id)
             ).all()
+            late = (jobs.c.id == job_id, jobs.c.deadline < self.clock(connection))
+            connection.execute(update(jobs).where(*late).values(deadline=None))
             return len(done)
 
         return self.write(work)
