@@ -181,8 +181,9 @@ class Broker:
         try:
             yield
         except redis.RedisError as error:
+            said = str(error).rstrip(".")
             raise Unreachable(
-                f"the broker {self.url} does not answer: {error}. Tasks already written down are "
+                f"the broker {self.url} does not answer: {said}. Tasks already written down are "
                 "safe; check GENFARM_BROKER and that the server is up, or start one: `genfarm up`"
             ) from error
 

@@ -75,9 +75,9 @@ tasks = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     # Attempts that failed or were lost for reasons another attempt may mend.
     Column("losses", Integer, nullable=False, server_default="0"),
-    # Engine crashes it was in; and whether it must next run alone.
+    # Engine crashes it was in; and the group of suspects it must next run with, alone in the end.
     Column("crashes", Integer, nullable=False, server_default="0"),
-    Column("suspect", Boolean, nullable=False, server_default=text("false")),
+    Column("suspect", String(64)),
     Column("worker_id", String(64)),
     Column("not_before", Double, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),

@@ -48,7 +48,7 @@ TERMINAL = frozenset(
 )
 
 
-#: Batch keys that begin so belong to one suspect task, which then meets no batch mates.
+#: Batch keys that begin so belong to a group of suspects, which has the engine to itself.
 ALONE = "alone:"
 
 
@@ -104,8 +104,8 @@ class Claim:
     rows: int
     params: Mapping[str, Any]
     seed: int
-    #: It was in hand when an engine crashed, and must run alone.
-    suspect: bool = False
+    #: Its group, when it was in hand as an engine crashed and must run apart from others.
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

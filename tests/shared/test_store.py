@@ -175,16 +175,45 @@ def test_a_retryable_failure_comes_back_until_attempts_are_spent(store: Store) -
     assert store.count_attempts([job.id]) == {"retried": 2, "failed": 1}
 
 
-def test_a_crash_makes_a_suspect_and_a_crash_alone_convicts_it(store: Store) -> None:
+def test_suspects_run_apart_and_a_crash_alone_convicts(store: Store) -> None:
     job = add_job(store, 2)
     add_worker(store)
-    together = store.claim(ids(job, 2), "w1")
-    store.release(together, "segfault", crashed=True)
-    assert states(store, job) == {State.PENDING: 2}
+    store.accuse(store.claim(ids(job, 2), "w1"), "segfault", was_killed=False)
+    pair = store.claim(ids(job, 2), "w1")
+    assert len({claim.suspect for claim in pair}) == 1
+    store.accuse(pair, "segfault", was_killed=False)
     (alone,) = store.claim(ids(job, 1), "w1")
-    assert alone.suspect
-    store.release([alone], "segfault", crashed=True)
+    assert alone.suspect not in {None, pair[0].suspect}
+    store.accuse([alone], "segfault", was_killed=False)
     assert states(store, job) == {State.PENDING: 1, State.QUARANTINED: 1}
+
+
+def test_three_crashes_find_the_one_culprit_of_a_batch(store: Store) -> None:
+    job = add_job(store, 32)
+    add_worker(store)
+    culprit, crashes, waiting = ids(job, 32)[17], 0, [ids(job, 32)]
+    while waiting:
+        claims = store.claim(waiting.pop(0), "w1")
+        if culprit not in {claim.task_id for claim in claims}:
+            commit(store, *map(done, claims))
+            continue
+        crashes += 1
+        store.accuse(claims, "segfault", was_killed=False)
+        groups: dict[str, list[str]] = {}
+        for hint in store.dispatch(100):
+            groups.setdefault(hint.batch_key, []).append(hint.task_id)
+        waiting += groups.values()
+    assert crashes == 3
+    assert states(store, job) == {State.SUCCEEDED: 31, State.QUARANTINED: 1}
+
+
+def test_one_kill_from_outside_convicts_nobody(store: Store) -> None:
+    job = add_job(store, 1)
+    add_worker(store)
+    for crash in (1, 2, 3, 4):
+        assert states(store, job) == {State.PENDING: 1}, crash
+        store.accuse(store.claim(ids(job, 1), "w1"), "killed by SIGKILL", was_killed=True)
+    assert states(store, job) == {State.QUARANTINED: 1}
 
 
 def test_retry_makes_only_failed_tasks_pending_again(store: Store) -> None:

@@ -32,9 +32,10 @@ def test_tasks_of_a_job_that_is_still_being_written_wait(store: Store) -> None:
 def test_a_suspect_is_dispatched_with_a_key_of_its_own(store: Store) -> None:
     job = add_job(store, 1)
     add_worker(store)
-    store.release(store.claim(ids(job, 1), "w1"), "crash", crashed=True)
+    store.accuse(store.claim(ids(job, 1), "w1"), "crash", was_killed=False)
     (hint,) = store.dispatch(10)
-    assert hint.batch_key == f"{ALONE}{hint.task_id}"
+    (claim,) = store.claim(ids(job, 1), "w1")
+    assert hint.batch_key == f"{ALONE}{claim.suspect}"
 
 
 def test_requeue_moves_only_what_is_queued(store: Store) -> None:

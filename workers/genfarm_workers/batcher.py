@@ -28,7 +28,7 @@ class Batch:
 
     @property
     def is_alone(self) -> bool:
-        """Whether it is one suspect task that must have the engine to itself."""
+        """Whether it is a group of suspects that must have the engine to itself."""
         return self.batch_key.startswith(ALONE)
 
 

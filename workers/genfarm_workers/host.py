@@ -49,6 +49,18 @@ class Pin:
     threads: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How an engine process ended."""
+
+    #: The claims in its hands.
+    held: list[Claim]
+    #: For people.
+    reason: str
+    #: By SIGKILL from outside: a person, or the system for want of memory.
+    was_killed: bool
+
+
 class EngineHost:
     """One engine process at a time, and the claims in its hands. Thread-safe."""
 
@@ -151,8 +163,8 @@ class EngineHost:
         self._heard_at = time.monotonic()
         return self._handle(message)
 
-    def bury(self) -> tuple[list[Claim], str]:
-        """The claims that the dead engine held, and why it died."""
+    def bury(self) -> Death:
+        """What the dead engine held, and why it died."""
         with self._lock:
             process, self._process = self._process, None
             pipe, self._pipe = self._pipe, None
@@ -166,7 +178,8 @@ class EngineHost:
             pipe.close()
         lived = time.monotonic() - self._started_at
         self._deaths = 1 if lived > RECOVERED_SECONDS else self._deaths + 1
-        return held, self._reason or f"the engine process {_spell(code)}"
+        reason = self._reason or f"the engine process {_spell(code)}"
+        return Death(held, reason, was_killed=code == -signal.SIGKILL and not self._reason)
 
     def pause_seconds(self) -> float:
         """How long to wait before the next start; grows while engines keep dying young."""
@@ -201,7 +214,7 @@ class EngineHost:
 
         By the end of its pipe and not by a message: a pipe that is full takes none.
         """
-        return self.bury()[0]
+        return self.bury().held
 
     def _handle(self, message: Mapping[str, Any]) -> list[Ended]:
         match message["op"]:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from genfarm_shared.errors import Unreachable
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
-from genfarm_shared.tasks import Claim, Hint, State, TaskRecord
+from genfarm_shared.tasks import ALONE, Claim, Hint, State, TaskRecord
 from genfarm_workers.batcher import Batch, Batcher
 from genfarm_workers.engines import Output
 from genfarm_workers.host import EngineHost
@@ -143,7 +143,7 @@ class Runner:
         self._let_go([task_id for task_id in task_ids if task_id not in granted], denied=True)
         # An old hint of a task that must now run alone, or one that lies about the model: the
         # row goes back, and comes again with a hint of its own.
-        wrong = [c for c in claims if (c.suspect and not batch.is_alone) or c.model != batch.model]
+        wrong = [c for c in claims if not _belongs(c, batch)]
         if wrong:
             self._give_back(wrong, "its message was out of date")
         return [claim for claim in claims if claim not in wrong]
@@ -173,16 +173,18 @@ class Runner:
     def _restart_engine(self) -> None:
         if self._stopped.is_set():
             return
-        held, reason = self._host.bury()
-        log.error("engine lost with %d tasks in hand: %s", len(held), reason)
-        if held:
-            self._give_back(held, reason, crashed=True)
+        death = self._host.bury()
+        log.error("engine lost with %d tasks in hand: %s", len(death.held), death.reason)
+        self._insist(
+            lambda: self._store.accuse(death.held, death.reason, was_killed=death.was_killed)
+        )
+        self._let_go([claim.task_id for claim in death.held])
         if not self._stopped.wait(self._host.pause_seconds()):
             self._host.start()
             self._notify()
 
-    def _give_back(self, claims: Sequence[Claim], reason: str, *, crashed: bool = False) -> None:
-        self._insist(lambda: self._store.release(claims, reason, crashed=crashed))
+    def _give_back(self, claims: Sequence[Claim], reason: str) -> None:
+        self._insist(lambda: self._store.release(claims, reason))
         self._let_go([claim.task_id for claim in claims])
 
     def _recorded(self, ended: Sequence[Ended], committed: Committed) -> None:
@@ -228,6 +230,13 @@ class Runner:
                     log.warning("waiting: %s", error)
                 failing = True
                 time.sleep(PAUSE)
+
+
+def _belongs(claim: Claim, batch: Batch) -> bool:
+    """Whether the row says what its message said: the model, and the group of a suspect."""
+    if claim.suspect is not None:
+        return batch.batch_key == f"{ALONE}{claim.suspect}"
+    return claim.model == batch.model and not batch.is_alone
 
 
 def _end_of_output(output: Output) -> End:

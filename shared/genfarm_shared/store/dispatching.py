@@ -123,7 +123,7 @@ class Dispatching(Database):
                 row.id,
                 row.kind,
                 row.model,
-                f"{ALONE}{row.id}" if row.suspect else row.batch_key,
+                f"{ALONE}{row.suspect}" if row.suspect else row.batch_key,
                 row.rows,
                 job.priority,
             )

@@ -131,7 +131,7 @@ _RETRIED: dict[str, Any] = {
     "state": State.PENDING,
     "losses": 0,
     "crashes": 0,
-    "suspect": False,
+    "suspect": None,
     "worker_id": None,
     "not_before": 0.0,
     "queued_at": None,

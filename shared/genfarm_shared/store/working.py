@@ -1,7 +1,9 @@
 """What a worker writes of its tasks: what it claims, gives back, and how they ended."""
 
 import itertools
+import math
 import random
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,6 +28,9 @@ from genfarm_shared.tasks import Claim, Outcome, State
 
 #: First and longest pause before a failed attempt is tried again, seconds.
 RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
+#: Crashes that convict a task whose engine was killed by a signal from outside: one more than
+#: the three that find a culprit in a batch.
+KILLS_TO_CONVICT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,40 +119,45 @@ class Working(Database):
 
         return self.write(work) if outcomes else Committed(*[frozenset[str]()] * 3)
 
-    def release(self, claims: Sequence[Claim], reason: str, *, crashed: bool = False) -> None:
-        """Give claimed tasks back unfinished.
+    def release(self, claims: Sequence[Claim], reason: str) -> None:
+        """Give claimed tasks back unfinished; another worker goes on."""
 
-        With `crashed`, the engine died with them in hand: they become suspects
-        that next run alone, and one that was alone already is quarantined.
+        def work(connection: Connection) -> None:
+            now = self.clock(connection)
+            held = self._held(connection, claims)
+            self._give_back(connection, [row.id for row in held], {})
+            ended = [(row.id, row.attempt) for row in held]
+            close_attempts(connection, ended, "released", now, reason)
+
+        if claims:
+            self.write(work)
+
+    def accuse(self, claims: Sequence[Claim], reason: str, *, was_killed: bool) -> None:
+        """Give back the tasks that an engine died with, as suspects.
+
+        A batch of N goes on in groups of sqrt(N) that have the engine to
+        themselves, a group in single tasks, and a task that ends the engine by
+        itself is quarantined: three crashes find one culprit, and the others
+        wait for sqrt(N) runs and not for N. Whoever killed the engine may not
+        have been the task, so then the verdict takes a crash more.
         """
 
         def work(connection: Connection) -> None:
             now = self.clock(connection)
             held = self._held(connection, claims)
-            guilty = [row for row in held if crashed and row.suspect]
-            others = [row for row in held if row not in guilty]
-            outcome = "crashed" if crashed else "released"
-            if guilty:
-                connection.execute(
-                    update(tasks)
-                    .where(tasks.c.id.in_([row.id for row in guilty]))
-                    .values(
-                        state=State.QUARANTINED,
-                        crashes=tasks.c.crashes + 1,
-                        finished_at=now,
-                        reason_code="quarantined",
-                        reason=f"the engine died while it ran this task alone: {reason}",
-                    )
-                )
-            if others:
-                values: dict[str, Any] = {"state": State.PENDING, "worker_id": None}
-                if crashed:
-                    values |= {"suspect": True, "crashes": tasks.c.crashes + 1}
-                connection.execute(
-                    update(tasks).where(tasks.c.id.in_([row.id for row in others])).values(values)
-                )
-            for rows, end in ((guilty, "quarantined"), (others, outcome)):
-                close_attempts(connection, [(r.id, r.attempt) for r in rows], end, now, reason)
+            if len(held) == 1 and held[0].suspect:
+                spared = was_killed and held[0].crashes + 1 < KILLS_TO_CONVICT
+                if not spared:
+                    self._quarantine(connection, held[0], reason, now)
+                    return
+            for number, group in enumerate(_groups(held)):
+                values = {
+                    "suspect": f"{secrets.token_hex(4)}-{number}",
+                    "crashes": tasks.c.crashes + 1,
+                }
+                self._give_back(connection, [row.id for row in group], values)
+            ended = [(row.id, row.attempt) for row in held]
+            close_attempts(connection, ended, "crashed", now, reason)
 
         if claims:
             self.write(work)
@@ -158,6 +168,28 @@ class Working(Database):
             tasks.c.worker_id == worker_id, tasks.c.state == State.RUNNING
         )
         return self.read(lambda c: frozenset(c.execute(statement).scalars()))
+
+    def _give_back(
+        self, connection: Connection, task_ids: Sequence[str], values: Mapping[str, Any]
+    ) -> None:
+        given = {"state": State.PENDING, "worker_id": None, **values}
+        if task_ids:
+            connection.execute(update(tasks).where(tasks.c.id.in_(task_ids)).values(given))
+
+    def _quarantine(self, connection: Connection, row: Any, reason: str, now: float) -> None:
+        said = f"the engine died while it ran this task alone: {reason}"
+        connection.execute(
+            update(tasks)
+            .where(tasks.c.id == row.id)
+            .values(
+                state=State.QUARANTINED,
+                crashes=tasks.c.crashes + 1,
+                finished_at=now,
+                reason_code="quarantined",
+                reason=said,
+            )
+        )
+        close_attempts(connection, [(row.id, row.attempt)], "quarantined", now, reason)
 
     def _state(self) -> ColumnElement[str]:
         """The state, kept from SQLite's planner: with eight ids or more and a bare state it
@@ -186,7 +218,7 @@ class Working(Database):
     def _held(self, connection: Connection, claims: Sequence[Claim]) -> list[Any]:
         attempt_of = {claim.task_id: claim.attempt for claim in claims}
         rows = connection.execute(
-            select(tasks.c.id, tasks.c.attempt, tasks.c.suspect)
+            select(tasks.c.id, tasks.c.attempt, tasks.c.suspect, tasks.c.crashes)
             .where(tasks.c.id.in_(sorted(attempt_of)), self._state() == State.RUNNING)
             .with_for_update()
         ).all()
@@ -262,3 +294,9 @@ _CLAIMED = (
     "seed",
     "suspect",
 )
+
+
+def _groups(held: Sequence[Any]) -> list[Sequence[Any]]:
+    """How suspects are parted: by the square root at first, then one by one."""
+    size = 1 if any(row.suspect for row in held) else math.isqrt(max(len(held) - 1, 0)) + 1
+    return [held[start : start + size] for start in range(0, len(held), size)]

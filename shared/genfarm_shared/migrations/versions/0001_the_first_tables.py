@@ -86,7 +86,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("losses", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("suspect", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("suspect", sa.String(length=64), nullable=True),
         sa.Column("worker_id", sa.String(length=64), nullable=True),
         sa.Column("not_before", sa.Double(), server_default="0", nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
