@@ -231,3 +231,9 @@ def test_a_demo_that_is_stopped_says_whether_its_farm_is_up(
     said = genfarm("demo", "--home", tmp_path)
     assert "was up before and stays up" in said.err
     assert said.code == 1
+
+
+def test_a_starter_model_is_measured_by_its_name(genfarm: Genfarm) -> None:
+    said = genfarm("models", "evaluate", "judge", "--json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["accuracy"] >= 0.97

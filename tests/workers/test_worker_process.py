@@ -1,15 +1,18 @@
 """A worker process does its work, and dies without losing any."""
 
+import base64
 import contextlib
+import json
 import os
 import signal
 import threading
 from typing import Any
 
 import psutil
+import redis
 
-from genfarm_shared.queue import make_app
-from genfarm_shared.tasks import Outcome, State
+from genfarm_shared.queue import PREFIX, make_app
+from genfarm_shared.tasks import Hint, Outcome, State
 from tests.conftest import until
 from tests.shared.farmyard import add_worker
 
@@ -97,6 +100,26 @@ def test_a_cancelled_running_task_leaves_the_engine(yard: Yard) -> None:
     assert yard.store.cancel(job) == 1
     until(lambda: yard.store.list_workers()[0].report["in_hand"] == 0)
     assert yard.states(job) == {State.CANCELLED: 1}
+
+
+def test_a_message_that_nobody_can_use_is_a_dead_letter(yard: Yard, broker_url: str) -> None:
+    """A body of another shape, and one that names a model the worker does not serve."""
+    worker, key = yard.start_worker(), f"{PREFIX}model.sleep:9"
+    yard.broker.publish([Hint("forged-0", "template", "template", "template", 1)])
+    wrong = base64.b64encode(json.dumps([["sleep", "nobody's", "k", 1], {}, {}]).encode()).decode()
+    with redis.Redis.from_url(broker_url) as client:
+        good = client.rpop(f"{PREFIX}model.template:9")
+        for body in (base64.b64encode(b'{"a": 1}').decode(), wrong):
+            client.lpush(key, json.dumps({**json.loads(good), "body": body}))
+    until(lambda: len(dead_letters(yard)) == 2)
+    job = yard.submit("sleep", 0.0)
+    until(lambda: yard.finished(job))
+    assert yard.store.list_workers()[0].id == worker.id
+
+
+def dead_letters(yard: Yard) -> list[str]:
+    rows = "SELECT reason FROM dead_letters"
+    return yard.store.read(lambda c: [row[0] for row in c.exec_driver_sql(rows)])
 
 
 def test_a_worker_judged_dead_ends_itself(yard: Yard) -> None:
