@@ -1,9 +1,7 @@
 """The command line as a person meets it: a command, its exit code, its two streams."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +22,6 @@ class Said:
 
 
 Genfarm = Callable[..., Said]
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("GENFARM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GENFARM_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture

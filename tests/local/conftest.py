@@ -1,6 +1,5 @@
 """Embedded farms in folders of their own, and the end of every process they had."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,12 +30,6 @@ def family(farm: local.RunningFarm) -> list[psutil.Process]:
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run; a zombie has ended."""
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("GENFARM_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture
