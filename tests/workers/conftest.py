@@ -1,6 +1,5 @@
 """Real worker processes with short leases, ended by pid."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ class Yard:
         self._workers: list[subprocess.Popen[bytes]] = []
         self._jobs = 0
 
-    def start_worker(self) -> WorkerRecord:
+    def start_worker(self, **settings: object) -> WorkerRecord:
         """One worker process that serves sleep and floats; returns once it is ready."""
         known = {worker.id for worker in self.store.list_workers(everyone=True)}
         log = (self._logs / f"worker{len(self._workers)}.log").open("wb")
@@ -37,7 +36,7 @@ class Yard:
         with log:
             process = subprocess.Popen(
                 [*command, "--device", "cpu", "--models", "sleep,floats"],
-                env={**os.environ, **self._settings.environment()},
+                env=self._settings.model_copy(update=settings).environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -85,6 +85,19 @@ def test_a_signal_to_the_whole_group_lets_batches_finish(yard: Yard) -> None:
     assert yard.store.count_attempts([job]) == {"succeeded": 1}
 
 
+def test_a_second_sigterm_does_not_wait_for_the_batch(yard: Yard) -> None:
+    worker = yard.start_worker(drain_timeout=3600.0)
+    job = yard.submit("sleep", 3600.0)
+    until(lambda: yard.store.still_mine(worker.id))
+    os.kill(worker.pid, signal.SIGTERM)
+    until(lambda: yard.store.list_workers()[0].state == "draining")
+    os.kill(worker.pid, signal.SIGTERM)
+    assert yard.exit_code(worker.pid) == 128 + signal.SIGTERM
+    other = yard.start_worker()
+    until(lambda: yard.store.still_mine(other.id))
+    yard.store.cancel(job)
+
+
 def test_a_dead_worker_leaves_no_engine(yard: Yard) -> None:
     worker = yard.start_worker()
     engine = psutil.Process(worker.report["engine_pid"])

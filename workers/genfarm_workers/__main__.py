@@ -5,6 +5,9 @@ import os
 import socket
 import sys
 
+from genfarm_shared.errors import GenfarmError
+from genfarm_shared.settings import Settings
+
 
 def main() -> None:
     """Become `celery -A genfarm_workers.app worker` for one device."""
@@ -17,14 +20,17 @@ def main() -> None:
         os.environ["GENFARM_DEVICE"] = given.device
     if given.models:
         os.environ["GENFARM_MODELS"] = given.models
-    command = celery_command(given.node or (given.device or "auto").replace(":", ""))
+    try:
+        command = celery_command(given.node or (given.device or "auto").replace(":", ""))
+    except GenfarmError as error:
+        raise SystemExit(f"error: {error}") from None
     os.execv(sys.executable, command)
 
 
 def celery_command(node: str) -> list[str]:
     """The command line that is run; gossip and mingle only add start-up time."""
     name = node if "@" in node else f"{node}@{socket.gethostname()}"
-    quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    quiet = ["--without-gossip", "--without-mingle", "--loglevel", Settings.load().log_level]
     celery = [sys.executable, "-m", "celery", "-A", "genfarm_workers.app"]
     return [*celery, "worker", "-n", name, *quiet]
 

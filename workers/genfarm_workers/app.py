@@ -5,6 +5,7 @@ application that way; it connects to nothing until the worker starts.
 """
 
 import logging
+import os
 import signal
 import threading
 from typing import Any
@@ -48,7 +49,7 @@ class NodeStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no 
         threading.Thread(target=self._drain, name="drain").start()
 
     def _on_second_term(self, _signum: int, _frame: object) -> None:
-        celery_state.should_terminate = 0
+        os._exit(128 + signal.SIGTERM)  # its lease runs out, and its tasks go to others
 
     def _drain(self) -> None:
         try:

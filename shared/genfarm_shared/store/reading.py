@@ -128,15 +128,6 @@ class Reading(Database):
 
         return self.read(work)
 
-    def read_attempts(self, task_ids: Collection[str]) -> list[Mapping[str, Any]]:
-        """The audit of those tasks, oldest attempt first."""
-        statement = (
-            select(attempts)
-            .where(attempts.c.task_id.in_(task_ids))
-            .order_by(attempts.c.task_id, attempts.c.attempt)
-        )
-        return self.read(lambda c: [dict(row._mapping) for row in c.execute(statement)])
-
     def count_attempts(self, job_ids: Collection[str]) -> dict[str, int]:
         """How often attempts of those jobs' tasks ended in each way."""
         statement = (
