@@ -3,27 +3,18 @@
 import os
 import socket
 import subprocess
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
 from genfarm_shared.schema import metadata
+from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
-
-#: Seconds that a test waits for an event before it fails. Never a measure of speed.
-PATIENCE = 30.0
-
-
-def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Return when the condition holds; fail when it has not within `patience` seconds."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {patience} s"
-        time.sleep(0.01)
+from tests.waiting import until
+from tests.yard import Yard
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +76,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         found.write(_empty)
     yield found
     found.close()
+
+
+@pytest.fixture
+def yard(tmp_path: Path, broker_url: str) -> Iterator[Yard]:
+    """A farm with short leases and no worker yet."""
+    settings = Settings.load(
+        broker=broker_url, lease_seconds=2.0, beat_seconds=0.25, tick_seconds=0.1, drain_timeout=1.0
+    )
+    yard = Yard(settings, tmp_path)
+    yield yard
+    yard.close()
 
 
 def _empty(connection: object) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from genfarm_shared.store import Store
 from genfarm_workers.catalog import read_catalog
-from tests.conftest import until
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

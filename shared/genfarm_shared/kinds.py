@@ -7,7 +7,7 @@ runs. Knows no model and no engine.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -131,6 +131,39 @@ class BatchFloats(Params):
     seed: Seed = 0
 
 
+class Drill(Params):
+    """Answer what anybody can compute (see `drill.py`), or go wrong on request.
+
+    Served only where the registry lists a model of this kind.
+    """
+
+    main: ClassVar[str] = "text"
+
+    text: Annotated[str, Field(max_length=MAX_PROMPT, pattern=r"^[^\x00]*$")] = ""
+    seconds: float = Field(0.0, ge=0.0, le=3600.0)
+    #: Answer with a picture too.
+    picture: bool = False
+    fault: Literal[
+        "none",
+        "raise",
+        "memory-error",
+        "oom",
+        "oom-batch",
+        "system-exit",
+        "exit",
+        "segfault",
+        "kill",
+        "hang",
+        "deadlock",
+        "hold-gil",
+        "lost-device",
+        "bad-output",
+    ] = "none"
+    #: The first attempts that go wrong; later ones go right.
+    faulty_attempts: int = Field(1000, ge=0, le=1000)
+    seed: Seed = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of task as people and the wire name it."""
@@ -149,6 +182,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("text-to-image", TextToImage, ("txt2img", "image")),
         Kind("sleep", Sleep, builtin_model="sleep"),
         Kind("batch-floats", BatchFloats, ("floats",), builtin_model="floats"),
+        Kind("drill", Drill),
     )
 }
 _BY_ALIAS = {alias: kind for kind in KINDS.values() for alias in (kind.name, *kind.aliases)}

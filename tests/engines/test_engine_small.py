@@ -1,12 +1,17 @@
-"""The two engines without model files: sleep and floats."""
+"""The engines without model files: sleep, floats and drill."""
 
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 
+from genfarm_shared.drill import answer, pixels
+from genfarm_shared.kinds import Drill
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.drill import FAULTS, TOO_MANY, DrillEngine
 from genfarm_workers.engines.floats import CHUNK, FloatsEngine
 from genfarm_workers.engines.sleep import SleepEngine
 
@@ -75,3 +80,43 @@ def test_equal_floats_have_equal_outputs_at_any_place(
     outputs = run(floats, [one])["t"].output
     assert outputs is not None
     assert len(set(outputs["values"])) == 1
+
+
+def test_a_drill_answers_what_anybody_can_compute(
+    entry: Entry, claim: Claimer, run: Runner
+) -> None:
+    engine = DrillEngine(entry("drill", "drill", "drill"))
+    drills = [claim(str(i), "drill", "drill", text="x", seed=i, picture=True) for i in range(3)]
+    outputs = run(engine, drills)
+    assert [outputs[str(i)].output for i in range(3)] == [
+        {"answer": answer(i, "x")} for i in range(3)
+    ]
+    assert [outputs[str(i)].pictures[0].rgb for i in range(3)] == [pixels(i, "x") for i in range(3)]
+
+
+def test_a_drill_goes_wrong_for_as_many_attempts_as_it_was_asked_to(
+    entry: Entry, claim: Claimer
+) -> None:
+    engine = DrillEngine(entry("drill", "drill", "drill"))
+    once = claim("a", "drill", "drill", fault="raise", faulty_attempts=1)
+    engine.admit([once])
+    with pytest.raises(ValueError, match="a drill"):
+        engine.step(0.0)
+    engine.drop(["a"])
+    engine.admit([replace(once, attempt=2)])
+    assert [output.task_id for output in engine.step(0.0)] == ["a"]
+
+
+def test_a_drill_runs_out_of_memory_only_among_many(entry: Entry, claim: Claimer) -> None:
+    engine = DrillEngine(entry("drill", "drill", "drill"))
+    drills = [claim(str(i), "drill", "drill", fault="oom-batch") for i in range(TOO_MANY + 1)]
+    engine.admit(drills[:TOO_MANY])
+    assert len(engine.step(0.0)) == TOO_MANY
+    engine.admit(drills)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine.step(0.0)
+
+
+def test_every_fault_that_a_drill_may_ask_for_is_there() -> None:
+    asked = set(get_args(Drill.model_fields["fault"].annotation))
+    assert asked == {"none", "bad-output", *FAULTS}

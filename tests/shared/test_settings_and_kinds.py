@@ -99,6 +99,7 @@ def test_checked_parameters_pass_the_check_again() -> None:
         "text-to-image": "x",
         "sleep": 1.0,
         "batch-floats": [1.0],
+        "drill": "x",
     }
     for kind in KINDS.values():
         once = check_params(kind, {kind.params.main: given_params[kind.name]})

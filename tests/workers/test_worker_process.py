@@ -13,10 +13,9 @@ import redis
 
 from genfarm_shared.queue import PREFIX, make_app
 from genfarm_shared.tasks import Hint, Outcome, State
-from tests.conftest import until
 from tests.shared.farmyard import add_worker
-
-from .conftest import Yard
+from tests.waiting import until
+from tests.yard import Yard
 
 
 def test_tasks_of_two_kinds_are_run_and_recorded(yard: Yard) -> None:

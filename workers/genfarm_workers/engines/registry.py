@@ -21,6 +21,7 @@ ENGINES = {
     "image": "image:ImageEngine",
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
+    "drill": "drill:DrillEngine",
 }
 
 

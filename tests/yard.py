@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-import pytest
 
 from genfarm_shared.keeper import dispatch
 from genfarm_shared.kinds import batch_key, check_params, find_kind
@@ -14,13 +13,25 @@ from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import JobRecord, State, Task, WorkerRecord
-from tests.conftest import until
+from tests.waiting import until
+
+#: Laid over the shipped registry: a farm's drills are served only where they are listed.
+REGISTRY = """
+[models.drill]
+kind = "drill"
+engine = "drill"
+slots = 32
+stall_seconds = 3.0
+"""
 
 
 class Yard:
     """A store, a broker, and worker processes that a test starts."""
 
     def __init__(self, settings: Settings, logs: Path) -> None:
+        registry = logs / "models.toml"
+        registry.write_text(REGISTRY)
+        settings = settings.model_copy(update={"registry": str(registry)})
         self.store = Store(settings.store_url)
         self.broker = Broker(settings.broker)
         self._settings = settings
@@ -28,14 +39,14 @@ class Yard:
         self._workers: list[subprocess.Popen[bytes]] = []
         self._jobs = 0
 
-    def start_worker(self, **settings: object) -> WorkerRecord:
-        """One worker process that serves sleep and floats; returns once it is ready."""
+    def start_worker(self, models: str = "sleep,floats,drill", **settings: object) -> WorkerRecord:
+        """One worker process that serves those models; returns once it is ready."""
         known = {worker.id for worker in self.store.list_workers(everyone=True)}
         log = (self._logs / f"worker{len(self._workers)}.log").open("wb")
         command = [sys.executable, "-m", "genfarm_workers", "--node", f"cpu{len(self._workers)}"]
         with log:
             process = subprocess.Popen(
-                [*command, "--device", "cpu", "--models", "sleep,floats"],
+                [*command, "--device", "cpu", "--models", models],
                 env=self._settings.model_copy(update=settings).environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -45,15 +56,16 @@ class Yard:
         return self._new(known)[0]
 
     def submit(self, kind: str, *inputs: object) -> str:
-        """A job of those inputs; returns its id."""
+        """A job of those inputs, each a mapping or the main parameter alone; returns its id."""
         self._jobs += 1
         found = find_kind(kind)
-        model = found.builtin_model or ""
+        model = found.builtin_model or kind
         job = JobRecord(f"job{self._jobs}", kind, model, {}, float(self._jobs))
         self.store.open_job(job)
         tasks = []
         for index, value in enumerate(inputs):
-            params = check_params(found, {found.params.main: value})
+            values = value if isinstance(value, Mapping) else {found.params.main: value}
+            params = check_params(found, values)
             tasks.append(
                 Task(
                     id=f"{job.id}-{index:06d}",
@@ -103,14 +115,3 @@ def _children(pid: int) -> list[psutil.Process]:
     except psutil.NoSuchProcess:
         return []
     return found
-
-
-@pytest.fixture
-def yard(tmp_path: Path, broker_url: str) -> Iterator[Yard]:
-    """A farm with short leases and no worker yet."""
-    settings = Settings.load(
-        broker=broker_url, lease_seconds=2.0, beat_seconds=0.25, tick_seconds=0.1, drain_timeout=1.0
-    )
-    yard = Yard(settings, tmp_path)
-    yield yard
-    yard.close()
