@@ -1,9 +1,14 @@
-"""`make bench`: publishing by the farm against stock Celery, side by side in one run.
+"""`make bench`: what the farm costs, each figure beside another of the same run.
 
-Prints ratios of medians, interleaved so that both arms see the same machine.
-Never asserts: a speed is a figure, not a test.
+    python -m tests.bench publish       publishing against stock Celery
+    python -m tests.bench bookkeeping   claim and commit in the store, each database
+    python -m tests.bench recording     a farm that records against one that forgets
+
+Prints medians, interleaved so that all arms see the same machine. Never
+asserts: a speed is a figure, not a test.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -16,6 +21,7 @@ from pathlib import Path
 from genfarm.redis_server import prepare_server
 from genfarm_shared.queue import Broker, make_app
 from genfarm_shared.tasks import Hint
+from tests import bench_bookkeeping, bench_recording
 
 TASKS, ROUNDS = 10_000, 5
 
@@ -33,6 +39,15 @@ def _server() -> Iterator[str]:
 
 
 def main() -> None:
+    """Run the parts named on the command line, or all."""
+    parts = {"publish": publish, "bookkeeping": bench_bookkeeping.main}
+    parts["recording"] = bench_recording.main
+    for name in sys.argv[1:] or parts:
+        sys.stdout.write(f"-- {name}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+        parts[name]()
+
+
+def publish() -> None:
     """Print tasks a second of both arms, and their ratio."""
     hints = [Hint(f"bench-{n}", "sleep", "sleep", "sleep", 1) for n in range(TASKS)]
     with _server() as url:

@@ -272,18 +272,6 @@ def test_an_unreleased_job_can_be_discarded_and_a_released_one_cannot(store: Sto
     assert [job.id for job in store.list_jobs()] == [kept.id]
 
 
-def test_sqlite_claims_by_primary_key(tmp_path: object) -> None:
-    store = Store(f"sqlite:///{tmp_path}/farm.db")
-    add_job(store, 1)
-    where = ", ".join(f"'t{n}'" for n in range(32))
-    plan = text(
-        f"EXPLAIN QUERY PLAN UPDATE tasks SET attempt=1 WHERE id IN ({where}) "
-        "AND +tasks.state IN ('queued', 'pending')"
-    )
-    steps = store.read(lambda c: [row[3] for row in c.execute(plan)])
-    assert any("sqlite_autoindex_tasks_1 (id=?)" in step for step in steps), steps
-
-
 def test_a_database_that_is_down_is_named(tmp_path: object) -> None:
     url = "postgresql+psycopg://u:secret@127.0.0.1:1/farm"
     with pytest.raises(Unreachable, match=r"u:\*\*\*@127.0.0.1:1/farm does not answer"):

@@ -2,30 +2,17 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, update
 
 from genfarm_shared.schema import attempts
-
-
-def open_attempts(
-    connection: Connection, claimed: Sequence[tuple[str, int]], worker_id: str, now: float
-) -> None:
-    """Note that those (task, attempt) pairs have started."""
-    if claimed:
-        connection.execute(
-            insert(attempts),
-            [
-                {"task_id": task, "attempt": attempt, "worker_id": worker_id, "started_at": now}
-                for task, attempt in claimed
-            ],
-        )
-
+from genfarm_shared.store.among import among, pair, pair_of
 
 _CLOSE = (
     update(attempts)
     .where(
-        attempts.c.task_id == bindparam("of_task"),
-        attempts.c.attempt == bindparam("of_attempt"),
+        # By the leading column of the key first: the pair alone has no index.
+        among(attempts.c.task_id, "ids"),
+        among(pair_of(attempts.c.task_id, attempts.c.attempt), "pairs"),
         attempts.c.ended_at.is_(None),
     )
     .values(ended_at=bindparam("at"), outcome=bindparam("as_outcome"), reason=bindparam("why"))
@@ -41,14 +28,6 @@ def close_attempts(
 ) -> None:
     """Note how those (task, attempt) pairs ended; a pair never claimed has no row."""
     if ended:
-        rows = [
-            {
-                "of_task": task,
-                "of_attempt": attempt,
-                "at": now,
-                "as_outcome": outcome,
-                "why": reason,
-            }
-            for task, attempt in ended
-        ]
-        connection.execute(_CLOSE, rows)
+        said = {"at": now, "as_outcome": outcome, "why": reason}
+        ids, pairs = [task for task, _ in ended], [pair(*one) for one in ended]
+        connection.execute(_CLOSE, {"ids": ids, "pairs": pairs, **said})

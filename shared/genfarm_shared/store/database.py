@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Double, Engine, bindparam, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -22,6 +22,9 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
     OperationalError,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from genfarm_shared.errors import GenfarmError, InvalidSetting, MissingExtra, Unreachable
 from genfarm_shared.settings import masked
@@ -33,12 +36,46 @@ LOCK_SECONDS = 30.0
 _POSTGRES_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
 
 
+class _Now(FunctionElement[float]):
+    """The time bound as `now`, or the database's own where that is null. UTC seconds."""
+
+    type = Double()
+    inherit_cache = True
+
+    def __init__(self) -> None:
+        super().__init__(bindparam("now", type_=Double()))
+
+
+@compiles(_Now)
+def _given_time(element: _Now, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(_Now, "postgresql")
+def _servers_time(element: _Now, compiler: SQLCompiler, **options: Any) -> str:
+    given = compiler.process(element.clauses, **options)
+    return f"coalesce({given}, extract(epoch FROM statement_timestamp()))"
+
+
+#: In a statement, what `moment` binds as `now`: saves PostgreSQL the round trip of `clock`.
+NOW = _Now()
+
+
 class Database:
     """One database behind an SQLAlchemy URL, migrated to this version on first use."""
 
-    def __init__(self, url: str, *, patience: float = 5.0, migrate: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: float = 5.0,
+        migrate: bool = True,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """`clock` stands in for the database's: UTC seconds."""
         self.url = masked(url)
         self.patience = patience
+        self._clock = clock
         self._engine = _connect(url)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         if migrate:
@@ -73,9 +110,16 @@ class Database:
 
     def clock(self, connection: Connection) -> float:
         """The database's time: one clock for every lease of the farm. UTC seconds."""
-        if self.is_sqlite:  # one host by definition, so the host's clock is the database's
-            return time.time()
+        given = self.moment()
+        if given is not None:  # SQLite is of one host, whose clock is the database's
+            return given
         return float(connection.execute(_POSTGRES_CLOCK).scalar_one())
+
+    def moment(self) -> float | None:
+        """What a statement that holds NOW binds as `now`."""
+        if self._clock is not None:
+            return self._clock()
+        return time.time() if self.is_sqlite else None
 
     def close(self) -> None:
         self._engine.dispose()
@@ -125,7 +169,7 @@ def _reason(error: DBAPIError) -> str:
 def _connect(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        options: dict[str, Any] = {"pool_pre_ping": True}
+        options: dict[str, Any] = {}
         if parsed.get_backend_name() == "sqlite":
             options = {"connect_args": {"timeout": LOCK_SECONDS, "check_same_thread": False}}
             _make_folder(parsed.database)

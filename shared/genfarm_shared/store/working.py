@@ -5,25 +5,19 @@ import math
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    and_,
-    bindparam,
-    exists,
-    insert,
-    literal_column,
-    or_,
     select,
     update,
 )
 
-from genfarm_shared.schema import results, tasks, workers
-from genfarm_shared.store.audit import close_attempts, open_attempts
+from genfarm_shared.schema import tasks
+from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import Database
+from genfarm_shared.store.strides import STATE, claim_batch, record_batch
 from genfarm_shared.tasks import Claim, Outcome, State
 
 #: First and longest pause before a failed attempt is tried again, seconds.
@@ -64,31 +58,16 @@ class Working(Database):
         A worker that is not alive gets none. When the answer to a commit was
         lost, the second try finds its own rows running and claims them anew.
         """
-        alive = exists().where(workers.c.id == worker_id, workers.c.state == "alive")
-        free = self._state().in_((State.QUEUED, State.PENDING))
-        own = and_(self._state() == State.RUNNING, tasks.c.worker_id == worker_id)
         tries = itertools.count()
-        statement = (
-            update(tasks)
-            .where(tasks.c.id.in_(sorted(task_ids)), alive)
-            .values(
-                state=State.RUNNING,
-                attempt=tasks.c.attempt + 1,
-                worker_id=worker_id,
-                claimed_at=bindparam("now"),
-            )
-            .returning(*(tasks.c[name] for name in _CLAIMED))
-        )
 
         def work(connection: Connection) -> list[Claim]:
-            now = self.clock(connection)
             again = next(tries) > 0
-            mine = statement.where(or_(free, own) if again else free)
-            claims = [Claim(*row) for row in connection.execute(mine, {"now": now})]
+            now = self.moment()
+            claims = claim_batch(connection, task_ids, worker_id, now, again=again)
             if again:
                 before = [(c.task_id, c.attempt - 1) for c in claims]
-                close_attempts(connection, before, "released", now, "the answer was lost")
-            open_attempts(connection, [(c.task_id, c.attempt) for c in claims], worker_id, now)
+                lost_at = self.clock(connection)
+                close_attempts(connection, before, "released", lost_at, "the answer was lost")
             return claims
 
         return self.write(work) if task_ids else []
@@ -100,20 +79,23 @@ class Working(Database):
         by_id = {outcome.task_id: outcome for outcome in outcomes}
 
         def work(connection: Connection) -> Committed:
+            good = [outcome for outcome in outcomes if outcome.failure is None]
+            done = record_batch(connection, good, worker_id, self.moment())
+            rest = {task_id: o for task_id, o in by_id.items() if task_id not in done}
+            if not rest:
+                return Committed(done, frozenset(), frozenset())
             now = self.clock(connection)
-            losses, known = self._standing(connection, by_id)
-            mine = [by_id[task_id] for task_id in losses]
-            done = [outcome for outcome in mine if outcome.failure is None]
+            losses, known = self._standing(connection, rest)
+            mine = [rest[task_id] for task_id in losses if rest[task_id].failure]
             again = [
                 o
                 for o in mine
                 if o.failure and o.failure.retryable and losses[o.task_id] + 1 < max_attempts
             ]
-            failed = [o for o in mine if o.failure is not None and o not in again]
-            self._record_results(connection, done, worker_id, now)
+            failed = [o for o in mine if o not in again]
             self._record_failures(connection, failed, now)
             self._put_off(connection, again, now)
-            recorded = known | {o.task_id for o in (*done, *failed)}
+            recorded = done | known | {o.task_id for o in failed}
             retried = frozenset(o.task_id for o in again)
             return Committed(recorded, retried, frozenset(by_id) - recorded - retried)
 
@@ -191,11 +173,6 @@ class Working(Database):
         )
         close_attempts(connection, [(row.id, row.attempt)], "quarantined", now, reason)
 
-    def _state(self) -> ColumnElement[str]:
-        """The state, kept from SQLite's planner: with eight ids or more and a bare state it
-        leaves the primary key for a state index and scans the backlog (13 times slower)."""
-        return literal_column("+tasks.state") if self.is_sqlite else tasks.c.state
-
     def _standing(
         self, connection: Connection, by_id: Mapping[str, Outcome]
     ) -> tuple[dict[str, int], frozenset[str]]:
@@ -219,35 +196,10 @@ class Working(Database):
         attempt_of = {claim.task_id: claim.attempt for claim in claims}
         rows = connection.execute(
             select(tasks.c.id, tasks.c.attempt, tasks.c.suspect, tasks.c.crashes)
-            .where(tasks.c.id.in_(sorted(attempt_of)), self._state() == State.RUNNING)
+            .where(tasks.c.id.in_(sorted(attempt_of)), STATE == State.RUNNING)
             .with_for_update()
         ).all()
         return [row for row in rows if row.attempt == attempt_of[row.id]]
-
-    def _record_results(
-        self, connection: Connection, done: Sequence[Outcome], worker_id: str, now: float
-    ) -> None:
-        if not done:
-            return
-        rows = [
-            {
-                "task_id": o.task_id,
-                "attempt": o.attempt,
-                "worker_id": worker_id,
-                "output": dict(o.output or {}),
-                "artifacts": [asdict(artifact) for artifact in o.artifacts],
-                "metrics": dict(o.metrics),
-                "recorded_at": now,
-            }
-            for o in done
-        ]
-        connection.execute(insert(results), rows)
-        connection.execute(
-            update(tasks)
-            .where(tasks.c.id.in_([o.task_id for o in done]))
-            .values(state=State.SUCCEEDED, finished_at=now)
-        )
-        close_attempts(connection, [(o.task_id, o.attempt) for o in done], "succeeded", now)
 
     def _record_failures(
         self, connection: Connection, failed: Sequence[Outcome], now: float
@@ -279,21 +231,6 @@ class Working(Database):
             )
             reason = o.failure.message if o.failure else None
             close_attempts(connection, [(o.task_id, o.attempt)], "retried", now, reason)
-
-
-#: Columns of a claim, in the order of Claim's fields.
-_CLAIMED = (
-    "id",
-    "job_id",
-    "attempt",
-    "kind",
-    "model",
-    "batch_key",
-    "rows",
-    "params",
-    "seed",
-    "suspect",
-)
 
 
 def _groups(held: Sequence[Any]) -> list[Sequence[Any]]:

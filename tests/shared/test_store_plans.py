@@ -1,0 +1,33 @@
+"""How the databases go about the statements that every task costs."""
+
+import re
+from typing import Any
+
+from sqlalchemy import event
+
+from genfarm_shared.store import Store
+
+from .farmyard import add_job, add_worker, commit, done, ids
+
+
+def test_a_claim_and_a_commit_look_at_no_other_task(store: Store) -> None:
+    """By the plans of the statements that run: rows without statistics tempt planners."""
+    job = add_job(store, 1000)
+    add_worker(store)
+    plans: list[str] = []
+
+    @event.listens_for(store._engine, "before_cursor_execute")
+    def explain(_c: object, cursor: Any, statement: str, values: Any, *_rest: object) -> None:
+        if statement.startswith(("WITH", "UPDATE tasks", "UPDATE attempts")):
+            if not store.is_sqlite:  # a table this small is read whole faster
+                cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute(f"EXPLAIN {'QUERY PLAN' * store.is_sqlite} {statement}", values)
+            plans.extend(str(row[-1]) for row in cursor.fetchall())
+
+    commit(store, *map(done, store.claim(ids(job, 32), "w1")))
+    looks = [
+        plan for plan in plans if re.search(r"(SCAN|SEARCH|Scan.* on) \w*(tasks|attempts)", plan)
+    ]
+    assert len(looks) >= 3
+    keys = re.compile(r"(sqlite_autoindex|pk)_(tasks|attempts)")
+    assert not [plan for plan in looks if not keys.search(plan) and "Heap" not in plan], plans
