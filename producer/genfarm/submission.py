@@ -7,6 +7,7 @@ which is completed and never written twice. Knows no result.
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
@@ -15,7 +16,7 @@ from genfarm.batchfile import Source
 from genfarm.drafting import Digest, Order, check_same, conflict, draft, survey
 from genfarm.link import Link
 from genfarm.progress import Bar
-from genfarm_shared.errors import InvalidTask, JobConflict
+from genfarm_shared.errors import InvalidTask, JobConflict, Unreachable
 from genfarm_shared.tasks import JobRecord, Task
 
 OnConflict = Literal["resume", "new", "error"]
@@ -27,6 +28,8 @@ CHUNK = 1000
 FLUSH_SECONDS = 0.2
 #: Longest name, in characters: the width of its column.
 MAX_NAME = 200
+#: What an outage in the middle leaves.
+_DRAFT = "The job runs whole or not at all; the same call again completes it"
 #: Begins the identity of a job that has no name.
 CONTENT = "sha256:"
 
@@ -114,11 +117,14 @@ def _write_whole(link: Link, request: Request, progress: bool | None) -> JobReco
                 digest = _fill(link, job, order, source, bar)
             if digest != seen.digest:
                 raise InvalidTask("the inputs changed while they were read; nothing was submitted")
-        except BaseException:
+            link.store.seal(job.id, seen.total)
+        except BaseException as error:
             if is_ours:
-                link.store.discard(job.id)
+                with suppress(Unreachable):  # a draft without its seal never runs
+                    link.store.discard(job.id)
+            if isinstance(error, Unreachable):
+                raise Unreachable(f"{error}. {_DRAFT}") from error
             raise
-        link.store.seal(job.id, seen.total)
         job = replace(job, total=seen.total, released=True)
     link.hand_on()
     return job
@@ -166,9 +172,12 @@ class Stream:
         """
         self.is_done = True
         if self._is_ours:
-            self._link.store.cancel(self.record.id)
-            self._link.store.seal(self.record.id, self.written)
-            self._link.store.disown(self.record.id)
+            # While the store takes no writes the job stays open under its name, and the error
+            # that led here is the one to raise: the same call again completes the job.
+            with suppress(Unreachable):
+                self._link.store.cancel(self.record.id)
+                self._link.store.seal(self.record.id, self.written)
+                self._link.store.disown(self.record.id)
 
     def _next_chunk(self) -> list[Task]:
         chunk: list[Task] = []

@@ -40,7 +40,11 @@ def dispatch(store: Store, broker: Broker, window: int) -> int:
 class Keeper:
     """One keeper; `tick` is its round. Not for two threads at once."""
 
-    def __init__(self, store: Store, broker: Broker, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, broker: Broker, settings: Settings, worker_id: str = ""
+    ) -> None:
+        """`worker_id` is this process's own: while its beats do not arrive, nobody is judged."""
+        self._worker_id = worker_id
         self._store = store
         self._broker = broker
         self._settings = settings
@@ -87,6 +91,10 @@ class Keeper:
             i: seen[i] if i in seen and seen[i][0] == beat else (beat, now)
             for i, beat in beats.items()
         }
+        own = self._beats.get(self._worker_id)
+        if own is not None and now - own[1] > lease / 2:
+            # The store takes no writes, behind a lock or for a full disk: nobody can beat.
+            self._beats = {}
         return {i: beat for i, (beat, since) in self._beats.items() if now - since >= lease}
 
     def _restore_strays(self) -> None:

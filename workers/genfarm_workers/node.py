@@ -80,7 +80,7 @@ class Node:
             on_lost=self._fence,
         )
         self._lease.start()
-        keeper = Keeper(self._store, self._broker, settings)
+        keeper = Keeper(self._store, self._broker, settings, self._worker_id)
         self._keeper = KeeperThread(keeper, settings.tick_seconds)
         self._keeper.start()
         log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))

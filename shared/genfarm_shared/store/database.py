@@ -33,6 +33,12 @@ T = TypeVar("T")
 
 #: Seconds a writer waits for SQLite's one write lock.
 LOCK_SECONDS = 30.0
+#: Rows that a transaction changes when there may be very many: 5 to 20 ms on SQLite.
+SLICE = 500
+#: Seconds between two slices on SQLite, at most.
+LONGEST_PAUSE = 0.05
+#: Longest pause before a failed attempt is tried again, seconds.
+RETRY_LONGEST = 60.0
 _POSTGRES_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
 
 
@@ -104,6 +110,24 @@ class Database:
         """Run `work` in one write transaction, again when the database falters."""
         return self._persist(work, write=True)
 
+    def write_in_slices(self, step: Callable[[Connection], int]) -> int:
+        """Repeat `step`, a transaction each, until one has nothing left to do; returns the sum.
+
+        `step` does at most SLICE rows and says how many. A crash between two
+        leaves what is done done; the same call again goes on from there. Under
+        SQLite's one write lock the pauses are as long as the slices, or those
+        who poll for the lock, a worker's beat say, would never find it free.
+        """
+        done = 0
+        while True:
+            began = time.monotonic()
+            number = self.write(step)
+            if not number:
+                return done
+            done += number
+            if self.is_sqlite:
+                time.sleep(min(time.monotonic() - began, LONGEST_PAUSE))
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one read transaction."""
         return self._persist(work, write=False)
@@ -150,6 +174,12 @@ class Database:
             yield connection
 
     def _unreachable(self, error: DBAPIError) -> GenfarmError:
+        if _has_no_room(error):
+            return Unreachable(
+                f"the store {self.url} has no room: {_reason(error)}. Nothing of this was written; "
+                "free space on its disk, then try again. Workers keep their results and go on by "
+                "themselves"
+            )
         return Unreachable(
             f"the store {self.url} does not answer: {_reason(error)}. Nothing was written; "
             "check GENFARM_STORE and that the database is up, then try again"
@@ -160,6 +190,13 @@ class Database:
             f"the store {self.url} cannot be used: {_reason(error)}. Nothing was written; "
             "point GENFARM_STORE at a farm's database or at a new one, where tables may be made"
         )
+
+
+def _has_no_room(error: DBAPIError) -> bool:
+    """A full disk or quota: PostgreSQL's class 53; SQLite calls EFBIG and the like an I/O error."""
+    said = getattr(error.orig, "sqlite_errorname", "")
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return said in {"SQLITE_FULL", "SQLITE_IOERR_WRITE"} or state.startswith("53")
 
 
 def _reason(error: DBAPIError) -> str:

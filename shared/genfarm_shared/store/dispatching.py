@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from genfarm_shared.schema import jobs, tasks
-from genfarm_shared.store.database import Database
+from genfarm_shared.store.database import RETRY_LONGEST, Database
 from genfarm_shared.tasks import ALONE, Hint, State
 
 #: Jobs that one round of dispatch serves; the rest wait for the next round.
@@ -95,7 +95,8 @@ class Dispatching(Database):
                 tasks.c.state == State.PENDING,
                 tasks.c.priority == job.priority,
                 tasks.c.job_id == job.job_id,
-                tasks.c.not_before <= now,
+                # Further ahead than any pause means from before the clock was set back.
+                or_(tasks.c.not_before <= now, tasks.c.not_before > now + RETRY_LONGEST),
             )
             .order_by(tasks.c.index)
             .limit(share)

@@ -5,12 +5,15 @@ once, or a keeper and a worker, cannot undo each other.
 """
 
 from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Update, delete, insert, or_, select, update
 
 from genfarm_shared.schema import jobs, meta, tasks, workers
+from genfarm_shared.store.among import among, unindexed
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.database import Database
+from genfarm_shared.store.database import SLICE, Database
 from genfarm_shared.tasks import State
 
 
@@ -20,21 +23,26 @@ class Mending(Database):
     def requeue(self, task_ids: Collection[str]) -> int:
         """Make queued tasks pending again, because their messages are gone; returns how many."""
 
-        def work(connection: Connection) -> int:
-            where = (tasks.c.id.in_(sorted(task_ids)), tasks.c.state == State.QUEUED)
-            done = connection.execute(
-                update(tasks).where(*where).values(state=State.PENDING, queued_at=None)
-            )
-            return done.rowcount
-
-        return self.write(work) if task_ids else 0
+        waiting = sorted(task_ids)
+        statement = (
+            update(tasks)
+            .where(among(tasks.c.id, "ids"), unindexed(tasks.c.state) == State.QUEUED)
+            .values(state=State.PENDING, queued_at=None)
+        )
+        done = 0
+        for start in range(0, len(waiting), SLICE):
+            part = {"ids": waiting[start : start + SLICE]}
+            done += self.write(partial(_count, statement, part))
+        return done
 
     def queued_before(self, seconds: float) -> list[str]:
         """Ids of the tasks that have been queued for longer than that."""
 
         def work(connection: Connection) -> list[str]:
-            limit = self.clock(connection) - seconds
-            where = (tasks.c.state == State.QUEUED, tasks.c.queued_at < limit)
+            now = self.clock(connection)
+            # From the future means from before the clock was set back.
+            old = or_(tasks.c.queued_at < now - seconds, tasks.c.queued_at > now + seconds)
+            where = (tasks.c.state == State.QUEUED, old)
             return list(connection.execute(select(tasks.c.id).where(*where)).scalars())
 
         return self.read(work)
@@ -48,15 +56,20 @@ class Mending(Database):
         have ended between a claim and its commit. Returns the ids judged now.
         """
 
-        def work(connection: Connection) -> list[str]:
+        def judge(connection: Connection) -> list[str]:
             now = self.clock(connection)
-            dead = [i for i, beat in silent.items() if _judge(connection, i, beat, now)]
-            orphaned = connection.execute(_ORPHANED.distinct()).scalars().all()
-            for worker_id in orphaned:
-                self._free(connection, worker_id, now, max_attempts)
-            return dead
+            return [i for i, beat in silent.items() if _judge(connection, i, beat, now)]
 
-        return self.write(work) if silent or self._has_orphans() else []
+        def free(connection: Connection) -> int:
+            orphaned = connection.execute(_ORPHANED.limit(1)).scalar_one_or_none()
+            if orphaned is None:
+                return 0
+            return self._free(connection, orphaned, self.clock(connection), max_attempts)
+
+        dead = self.write(judge) if silent else []
+        if self._has_orphans():
+            self.write_in_slices(free)
+        return dead
 
     def expire(self) -> int:
         """End tasks whose job's deadline has passed and that no worker has begun."""
@@ -73,13 +86,14 @@ class Mending(Database):
             )
             return list(connection.execute(late).scalars())
 
-        def work(connection: Connection) -> int:
+        def step(connection: Connection) -> int:
+            late = select(tasks.c.id).where(
+                tasks.c.job_id.in_(late_jobs),
+                tasks.c.state.in_((State.PENDING, State.QUEUED)),
+            )
             done = connection.execute(
                 update(tasks)
-                .where(
-                    tasks.c.job_id.in_(late_jobs),
-                    tasks.c.state.in_((State.PENDING, State.QUEUED)),
-                )
+                .where(tasks.c.id.in_(late.limit(SLICE)))
                 .values(
                     state=State.EXPIRED,
                     finished_at=self.clock(connection),
@@ -90,7 +104,7 @@ class Mending(Database):
             return done.rowcount
 
         late_jobs = self.read(find)
-        return self.write(work) if late_jobs else 0
+        return self.write_in_slices(step) if late_jobs else 0
 
     def remember(self, key: str, value: str) -> None:
         """Keep one fact about the farm."""
@@ -109,8 +123,11 @@ class Mending(Database):
     def _has_orphans(self) -> bool:
         return self.read(lambda c: c.execute(_ORPHANED.limit(1)).first()) is not None
 
-    def _free(self, connection: Connection, worker_id: str, now: float, max_attempts: int) -> None:
-        held = (tasks.c.worker_id == worker_id, tasks.c.state == State.RUNNING)
+    def _free(self, connection: Connection, worker_id: str, now: float, max_attempts: int) -> int:
+        """Free a slice of what that worker holds; returns how many."""
+        running = (tasks.c.worker_id == worker_id, tasks.c.state == State.RUNNING)
+        some = connection.execute(select(tasks.c.id).where(*running).limit(SLICE)).scalars().all()
+        held = (among(tasks.c.id, "ids"), *running)
         reason = f"its worker {worker_id} died"
         spent = connection.execute(
             update(tasks)
@@ -122,16 +139,24 @@ class Mending(Database):
                 reason_code="worker_lost",
                 reason=f"{reason}, and it is the {max_attempts}th that did",
             )
-            .returning(tasks.c.id, tasks.c.attempt)
+            .returning(tasks.c.id, tasks.c.attempt),
+            {"ids": some},
         ).all()
         freed = connection.execute(
             update(tasks)
             .where(*held)
             .values(state=State.PENDING, worker_id=None, losses=tasks.c.losses + 1)
-            .returning(tasks.c.id, tasks.c.attempt)
+            .returning(tasks.c.id, tasks.c.attempt),
+            {"ids": some},
         ).all()
         lost = [(row.id, row.attempt) for row in (*spent, *freed)]
         close_attempts(connection, lost, "lost", now, reason)
+        return len(lost)
+
+
+def _count(statement: Update, values: Mapping[str, Any], connection: Connection) -> int:
+    """How many rows the statement changes."""
+    return connection.execute(statement, values).rowcount
 
 
 #: The workers of running tasks that are neither alive nor draining.

@@ -3,12 +3,23 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, delete, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Select,
+    Table,
+    delete,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from genfarm_shared.schema import attempts, jobs, results, tasks
+from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.database import Database
+from genfarm_shared.store.database import SLICE, Database
 from genfarm_shared.tasks import JobRecord, State, Task
 
 #: Rows a statement takes; SQLite allows 32,766 bound values, a task binds about 20.
@@ -63,69 +74,77 @@ class Submitting(Database):
     def cancel(self, job_id: str, task_ids: Collection[str] | None = None) -> int:
         """Withdraw what has not ended, running tasks too; returns how many.
 
-        A result that a worker brings later is refused by the state.
+        In slices, each whole or not at all. A result that a worker brings
+        later is refused by the state.
         """
         open_states = (State.PENDING, State.QUEUED, State.RUNNING)
+        where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
+        if task_ids is not None:
+            where.append(among(tasks.c.id, "wanted"))
+        some = update(tasks).where(tasks.c.id.in_(_slice(*where))).values(_CANCELLED)
+        asked = {} if task_ids is None else {"wanted": sorted(task_ids)}
 
-        def work(connection: Connection) -> int:
+        def step(connection: Connection) -> int:
             now = self.clock(connection)
-            where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
-            if task_ids is not None:
-                where.append(tasks.c.id.in_(task_ids))
-            ended = connection.execute(
-                update(tasks)
-                .where(*where)
-                .values(
-                    state=State.CANCELLED,
-                    finished_at=now,
-                    reason_code="cancelled",
-                    reason="cancelled before a result was recorded",
-                )
-                .returning(tasks.c.id, tasks.c.attempt)
-            ).all()
+            marking = some.values(finished_at=now).returning(tasks.c.id, tasks.c.attempt)
+            ended = connection.execute(marking, asked).all()
             close_attempts(connection, [(row.id, row.attempt) for row in ended], "cancelled", now)
             return len(ended)
 
-        return self.write(work)
+        return self.write_in_slices(step)
 
     def retry(
         self, job_id: str, states: Collection[State], custom_ids: Collection[str] | None = None
     ) -> int:
-        """Make ended tasks pending again, as new attempts; returns how many.
+        """Make ended tasks pending again, as new attempts, in slices; returns how many.
 
         Only states that left no result can be retried; the audit keeps the old attempts. A
         deadline that has passed is lifted, or what expired would expire again.
         """
 
-        def work(connection: Connection) -> int:
-            where = [
-                tasks.c.job_id == job_id,
-                tasks.c.state.in_([s for s in states if s is not State.SUCCEEDED]),
-            ]
-            if custom_ids is not None:
-                where.append(or_(tasks.c.custom_id.in_(custom_ids), tasks.c.id.in_(custom_ids)))
-            done = connection.execute(
-                update(tasks).where(*where).values(_RETRIED).returning(tasks.c.id)
-            ).all()
+        where = [
+            tasks.c.job_id == job_id,
+            tasks.c.state.in_([s for s in states if s is not State.SUCCEEDED]),
+        ]
+        if custom_ids is not None:
+            named = (among(tasks.c.custom_id, "wanted"), among(tasks.c.id, "wanted"))
+            where.append(or_(*named))
+        some = update(tasks).where(tasks.c.id.in_(_slice(*where))).values(_RETRIED)
+        asked = {} if custom_ids is None else {"wanted": sorted(custom_ids)}
+
+        def lift(connection: Connection) -> None:
             late = (jobs.c.id == job_id, jobs.c.deadline < self.clock(connection))
             connection.execute(update(jobs).where(*late).values(deadline=None))
-            return len(done)
 
-        return self.write(work)
+        self.write(lift)  # first, or a keeper expires again what is retried
+        return self.write_in_slices(lambda c: c.execute(some, asked).rowcount)
 
     def remove(self, job_id: str) -> None:
-        """Delete an ended job with its tasks, results and audit. Artefacts stay."""
+        """Delete an ended job with its tasks, results and audit. Artefacts stay.
 
-        def work(connection: Connection) -> None:
-            ids = select(tasks.c.id).where(tasks.c.job_id == job_id).scalar_subquery()
+        The job's own row goes last, so that a removal that broke off can be
+        repeated.
+        """
+        some = _slice(tasks.c.job_id == job_id)
+
+        def step(connection: Connection) -> int:
+            chosen = {"ids": connection.execute(some).scalars().all()}
             for table in (results, attempts):
-                connection.execute(delete(table).where(table.c.task_id.in_(ids)))
-            connection.execute(delete(tasks).where(tasks.c.job_id == job_id))
-            connection.execute(delete(jobs).where(jobs.c.id == job_id))
+                connection.execute(delete(table).where(among(table.c.task_id, "ids")), chosen)
+            connection.execute(delete(tasks).where(among(tasks.c.id, "ids")), chosen)
+            return len(chosen["ids"])
 
-        self.write(work)
+        self.write_in_slices(step)
+        whole = delete(jobs).where(jobs.c.id == job_id)
+        self.write(lambda connection: connection.execute(whole))
 
 
+#: How a withdrawn task ends.
+_CANCELLED: dict[str, Any] = {
+    "state": State.CANCELLED,
+    "reason_code": "cancelled",
+    "reason": "cancelled before a result was recorded",
+}
 #: What a retried task forgets. The attempt number is kept: it is the fence.
 _RETRIED: dict[str, Any] = {
     "state": State.PENDING,
@@ -140,6 +159,11 @@ _RETRIED: dict[str, Any] = {
     "reason_code": None,
     "reason": None,
 }
+
+
+def _slice(*where: ColumnElement[bool]) -> Select[Any]:
+    """Ids of some of those tasks, as many as one transaction should change."""
+    return select(tasks.c.id).where(*where).limit(SLICE)
 
 
 def _insert_new(connection: Connection, table: Table) -> Insert:

@@ -16,12 +16,12 @@ from sqlalchemy import (
 
 from genfarm_shared.schema import tasks
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.database import Database
+from genfarm_shared.store.database import RETRY_LONGEST, Database
 from genfarm_shared.store.strides import STATE, claim_batch, record_batch
 from genfarm_shared.tasks import Claim, Outcome, State
 
-#: First and longest pause before a failed attempt is tried again, seconds.
-RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
+#: First pause before a failed attempt is tried again, seconds.
+RETRY_FIRST = 1.0
 #: Crashes that convict a task whose engine was killed by a signal from outside: one more than
 #: the three that find a culprit in a batch.
 KILLS_TO_CONVICT = 4

@@ -1,0 +1,82 @@
+"""What changes very many rows lets others in between, and can be repeated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection
+
+from genfarm_shared.store import Store
+from genfarm_shared.store.database import SLICE
+from genfarm_shared.tasks import State
+
+from .farmyard import add_job, add_worker, commit, failed, ids, states
+
+MANY = 2 * SLICE + 7
+
+
+class CutOff(Exception):
+    """The process died here."""
+
+
+def count_writes(store: Store, monkeypatch: pytest.MonkeyPatch, most: int = 1000) -> list[bool]:
+    """A mark for each write transaction; the one after `most` does not come about."""
+    transaction, writes = store._transaction, list[bool]()
+
+    @contextmanager
+    def counting(*, write: bool) -> Iterator[Connection]:
+        if write and len(writes) == most:
+            raise CutOff
+        with transaction(write=write) as connection:
+            yield connection
+        writes.extend([True] * write)
+
+    monkeypatch.setattr(store, "_transaction", counting)
+    return writes
+
+
+def test_a_huge_job_is_cancelled_in_slices_that_go_on_after_a_crash(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add_job(store, MANY)
+    add_worker(store)
+    (claim,) = store.claim(ids(job, 1), "w1")
+    with monkeypatch.context() as patch:
+        count_writes(store, patch, most=1)
+        with pytest.raises(CutOff):
+            store.cancel(job.id)
+    assert states(store, job)[State.CANCELLED] == SLICE
+    assert store.cancel(job.id) == MANY - SLICE
+    assert states(store, job) == {State.CANCELLED: MANY}
+    assert commit(store, failed(claim)).fenced == {claim.task_id}
+    assert store.count_attempts([job.id]) == {"cancelled": 1}
+
+
+def test_a_huge_job_is_retried_and_removed_in_slices(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add_job(store, MANY)
+    store.cancel(job.id)
+    writes = count_writes(store, monkeypatch)
+    assert store.retry(job.id, [State.CANCELLED]) == MANY
+    assert len(writes) > MANY // SLICE
+    assert states(store, job) == {State.PENDING: MANY}
+    store.cancel(job.id)
+    writes.clear()
+    store.remove(job.id)
+    assert len(writes) > MANY // SLICE
+    assert store.list_jobs() == []
+
+
+def test_a_huge_job_expires_and_is_requeued_in_slices(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add_job(store, MANY, deadline=1.0)
+    store.dispatch(MANY)
+    writes = count_writes(store, monkeypatch)
+    assert store.requeue(ids(job, MANY)) == MANY
+    assert len(writes) > MANY // SLICE
+    writes.clear()
+    assert store.expire() == MANY
+    assert len(writes) > MANY // SLICE
+    assert states(store, job) == {State.EXPIRED: MANY}
