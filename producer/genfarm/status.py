@@ -1,6 +1,7 @@
 """How a job stands, and waiting for its end. Knows no result."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from genfarm_shared.tasks import TERMINAL, JobRecord, State
 RATE_SECONDS = 30.0
 #: Seconds between two looks at the workers while waiting.
 WORKERS_SECONDS = 2.0
+#: A job whose last input was written so long ago, and that is not sealed, may have lost its
+#: producer: half of what a person would wait before looking. Not measured.
+QUIET_SECONDS = 60.0
 #: What the progress bar counts.
 UNITS: Mapping[str, str] = {"text-generation": "text", "text-to-image": "img"}
 
@@ -67,11 +71,12 @@ def await_end(store: Store, job: JobRecord, timeout: float | None, show: bool | 
     status = read_status(store, job)
     unit = UNITS.get(job.kind, "task")
     with Bar(called, status.total, done=status.ended, unit=unit, show=show) as bar:
-        note, noted_at = "", 0.0
+        note, noted_at, is_told = "", 0.0, False
         while not status.is_done:
             looked, ended = time.monotonic(), status.ended
             if looked - noted_at > WORKERS_SECONDS:
                 note, noted_at = _note_workers(store), looked
+                is_told = is_told or (status.total is None and _tell_if_quiet(store, job))
             failed = f", {status.failed} failed" if status.failed else ""
             bar.move_to(status.ended, total=status.total, note=note + failed)
             status = read_status(store, job)
@@ -80,6 +85,20 @@ def await_end(store: Store, job: JobRecord, timeout: float | None, show: bool | 
             if not status.is_done:
                 pacer.rest(cost=time.monotonic() - looked)
         bar.move_to(status.ended, total=status.total)
+
+
+def _tell_if_quiet(store: Store, job: JobRecord) -> bool:
+    """Warn when a job that is still being written has had no input for long."""
+    quiet = store.quiet_seconds(job.id)
+    if quiet < QUIET_SECONDS:
+        return False
+    warnings.warn(
+        f"job {job.name or job.id} is not fully written and has had no input for {quiet:.0f} s; "
+        "its producer may have gone: with the same call submit it again, which completes it, "
+        f"or cancel it (`genfarm jobs cancel {job.id}`)",
+        stacklevel=2,
+    )
+    return True
 
 
 def _note_workers(store: Store) -> str:

@@ -28,13 +28,12 @@ def locked(path: Path) -> Iterator[None]:
 def test_a_foreign_lock_longer_than_a_lease_costs_no_worker(
     yard: Yard, tmp_path: Path, seconds: float
 ) -> None:
-    workers = {yard.start_worker("sleep").id, yard.start_worker("sleep").id}
-    job = yard.submit("sleep", *[1.0] * 40)
+    worker = yard.start_worker("sleep")
+    job = yard.submit("sleep", *[0.5] * 20)
     until(lambda: State.RUNNING in yard.states(job))
     with locked(tmp_path / "home" / "farm.db"):
         until(lambda: all(time.time() - w.beat_at > seconds for w in yard.store.list_workers()))
     until(lambda: yard.finished(job))
-    assert yard.states(job) == {State.SUCCEEDED: 40}
-    assert yard.store.count_attempts([job]) == {"succeeded": 40}
-    assert {worker.id for worker in yard.store.list_workers(everyone=True)} == workers
-    assert {worker.state for worker in yard.store.list_workers()} == {"alive"}
+    assert yard.states(job) == {State.SUCCEEDED: 20}
+    assert yard.store.count_attempts([job]) == {"succeeded": 20}
+    assert [(w.id, w.state) for w in yard.store.list_workers()] == [(worker.id, "alive")]

@@ -36,7 +36,8 @@ def job_record(job: JobRecord, counts: Mapping[State, int]) -> dict[str, Any]:
 def job_row(record: Mapping[str, Any]) -> Sequence[object]:
     """The same job for people, in the order of COLUMNS."""
     names = ("id", "name", "kind", "model", "total", "succeeded", "failed", "open")
-    return [*(record[name] for name in names), ago(record["created_at"], time.time())]
+    shown = {**record, "total": "unfinished" if record["total"] is None else record["total"]}
+    return [*(shown[name] for name in names), ago(record["created_at"], time.time())]
 
 
 def read_job(store: Store, id_or_name: str) -> dict[str, Any]:

@@ -128,6 +128,17 @@ class Reading(Database):
 
         return self.read(work)
 
+    def quiet_seconds(self, job_id: str) -> float:
+        """How long ago the last of a job's inputs was written; 0 where there is none yet."""
+        latest = select(tasks.c.created_at).where(tasks.c.job_id == job_id)
+        latest = latest.order_by(tasks.c.index.desc()).limit(1)
+
+        def work(connection: Connection) -> float:
+            at = connection.execute(latest).scalar_one_or_none()
+            return 0.0 if at is None else max(self.clock(connection) - at, 0.0)
+
+        return self.read(work)
+
     def count_attempts(self, job_ids: Collection[str]) -> dict[str, int]:
         """How often attempts of those jobs' tasks ended in each way."""
         statement = (

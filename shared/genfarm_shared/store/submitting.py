@@ -9,7 +9,9 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
+    Update,
     delete,
+    func,
     or_,
     select,
     update,
@@ -75,7 +77,8 @@ class Submitting(Database):
         """Withdraw what has not ended, running tasks too; returns how many.
 
         In slices, each whole or not at all. A result that a worker brings
-        later is refused by the state.
+        later is refused by the state. A job that was never fully written is
+        closed with what it has, and its name is free for another.
         """
         open_states = (State.PENDING, State.QUEUED, State.RUNNING)
         where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
@@ -91,7 +94,10 @@ class Submitting(Database):
             close_attempts(connection, [(row.id, row.attempt) for row in ended], "cancelled", now)
             return len(ended)
 
-        return self.write_in_slices(step)
+        number = self.write_in_slices(step)
+        if task_ids is None:
+            self.write(lambda connection: connection.execute(_close_unsealed(job_id)))
+        return number
 
     def retry(
         self, job_id: str, states: Collection[State], custom_ids: Collection[str] | None = None
@@ -159,6 +165,12 @@ _RETRIED: dict[str, Any] = {
     "reason_code": None,
     "reason": None,
 }
+
+
+def _close_unsealed(job_id: str) -> Update:
+    written = select(func.count()).where(tasks.c.job_id == job_id).scalar_subquery()
+    unsealed = (jobs.c.id == job_id, jobs.c.total.is_(None))
+    return update(jobs).where(*unsealed).values(total=written, released=True, identity=None)
 
 
 def _slice(*where: ColumnElement[bool]) -> Select[Any]:
