@@ -26,6 +26,7 @@ from genfarm_shared.errors import (
     MissingExtra,
     ModelUnavailable,
     NotFound,
+    QueueFull,
     Unreachable,
 )
 
@@ -53,6 +54,7 @@ __all__ = [
     "MissingExtra",
     "ModelUnavailable",
     "NotFound",
+    "QueueFull",
     "Result",
     "Unreachable",
 ]

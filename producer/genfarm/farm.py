@@ -16,6 +16,7 @@ from genfarm.link import Link, address_of, locate
 from genfarm.models import Model, list_models
 from genfarm.request import Deadline, Options, prepare
 from genfarm.result import Errors, Result, check_errors
+from genfarm.room import WhenFull
 from genfarm.submission import OnConflict, write
 from genfarm_shared.kinds import find_kind
 from genfarm_shared.settings import Settings, masked
@@ -86,7 +87,7 @@ class Farm:
         farm._stop = None if was_up else started.stop
         return farm
 
-    def submit(
+    def submit(  # noqa: PLR0913  # the public face: keywords a person reads
         self,
         kind: str,
         input: Any = None,  # noqa: A002  # positional only: nobody writes the name
@@ -96,12 +97,14 @@ class Farm:
         custom_id: str | None = None,
         priority: int = 0,
         deadline: Deadline | None = None,
+        when_full: WhenFull = "raise",
         **params: Any,
     ) -> Item:
         """Submit one task; always a new one.
 
         `input` is the kind's main parameter, a prompt say, or a mapping of
-        parameters. `seed` is 0 unless given. Raises InvalidTask, Unreachable.
+        parameters. `seed` is 0 unless given. Raises InvalidTask, Unreachable,
+        and QueueFull unless it is to "wait" for room.
         """
         if isinstance(input, Mapping):
             values = dict(input)
@@ -110,7 +113,8 @@ class Farm:
         if custom_id is not None:
             values["custom_id"] = custom_id
         options = Options(model=model, params=params, priority=priority, deadline=deadline)
-        request = prepare(self._link, kind, [values], options | {"on_conflict": "new"})
+        options |= Options(on_conflict="new", when_full=when_full)
+        request = prepare(self._link, kind, [values], options)
         job = write(self._link, request, progress=False)
         return watched_items(self._link, self._link.store.read_tasks([f"{job.id}-0"]))[0]
 
@@ -128,6 +132,7 @@ class Farm:
         deadline: Deadline | None = None,
         metadata: Mapping[str, str] | None = None,
         on_conflict: OnConflict = "resume",
+        when_full: WhenFull | None = None,
         progress: bool | None = None,
     ) -> Job:
         """Submit many tasks and return at once; the job goes on without this process.
@@ -135,14 +140,18 @@ class Farm:
         The class says what `inputs`, `params` and `name` mean. `id_from` is
         the key that holds an input's id, or computes it. `deadline` is a
         datetime, or seconds from now: no task starts later. `on_conflict`
-        "new" starts afresh where the job exists, "error" refuses. Raises
+        "new" starts afresh where the job exists, "error" refuses. While the
+        farm has as many open tasks as it may (GENFARM_MAX_OPEN), "wait" waits
+        for room, as a generator does unless told otherwise, and "raise", for
+        all else the default, raises QueueFull before anything is written. Raises
         InvalidTask (nothing was written, or what a generator gave is
         cancelled), JobConflict for a name with other content, Unreachable.
         """
         show = self._progress if progress is None else progress
         options = Options(model=model, params=params, name=name, id_from=id_from)
         options |= Options(priority=priority, deadline=deadline, metadata=metadata)
-        request = prepare(self._link, kind, inputs, options | {"on_conflict": on_conflict})
+        options |= Options(on_conflict=on_conflict, when_full=when_full)
+        request = prepare(self._link, kind, inputs, options)
         return Job(self._link, write(self._link, request, progress=show), progress=show)
 
     def map(

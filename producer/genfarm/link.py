@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 
+from genfarm.room import Room
 from genfarm.runfile import RunningFarm, running
 from genfarm.watcher import Watcher
 from genfarm_shared.artifacts import ArtifactStore
@@ -41,6 +42,8 @@ class Address:
     artifacts: str
     #: Most messages in the broker at once, see Settings.
     window: int
+    #: Most open tasks in the farm, see Settings.
+    max_open: int = 2_000_000
     #: None when Flower does not run, or nobody said where.
     flower_url: str | None = None
 
@@ -62,16 +65,19 @@ def locate(
     # A farm that is down can still be read: its results are files in its home.
     if not (settings.broker or settings.store or (settings.home / "farm.db").exists()):
         raise Unreachable(f"no farm runs in {settings.home} and no broker is set. {_NO_FARM}")
-    return Address(settings.store_url, settings.broker, settings.artifacts_url, settings.window)
+    places = (settings.store_url, settings.broker, settings.artifacts_url)
+    return Address(*places, window=settings.window, max_open=settings.max_open)
 
 
 def address_of(running: RunningFarm) -> Address:
     """Where an embedded farm that is up can be reached, whatever the environment says."""
+    settings = Settings.load(home=running.home)
     return Address(
         store=running.store,
         broker=running.broker,
         artifacts=running.artifacts,
-        window=Settings.load(home=running.home).window,
+        window=settings.window,
+        max_open=settings.max_open,
         flower_url=running.flower_url,
     )
 
@@ -120,6 +126,13 @@ class Link:
                 self._broker.ping()
                 self._answered_at = time.monotonic()
 
+    @property
+    def room(self) -> Room:
+        """What still fits into this farm."""
+        with self._lock:
+            self._check_open()
+            return self._room
+
     def hand_on(self) -> None:
         """Publish what is written. An outage now is no fault: a keeper publishes later."""
         try:
@@ -142,6 +155,10 @@ class Link:
     @cached_property
     def _store(self) -> Store:
         return Store(self.address.store)
+
+    @cached_property
+    def _room(self) -> Room:
+        return Room(self.store, self.address.max_open)
 
     @cached_property
     def _artifacts(self) -> ArtifactStore:

@@ -12,6 +12,7 @@ from genfarm.batchfile import open_source
 from genfarm.drafting import Order, check_order
 from genfarm.link import Link
 from genfarm.models import choose_model, list_models
+from genfarm.room import WhenFull
 from genfarm.submission import Label, OnConflict, Request
 from genfarm_shared.errors import InvalidTask, NotFound
 from genfarm_shared.kinds import Kind, find_kind
@@ -30,6 +31,7 @@ class Options(TypedDict, total=False):
     deadline: Deadline | None
     metadata: Mapping[str, str] | None
     on_conflict: OnConflict
+    when_full: WhenFull | None
     progress: bool | None
 
 
@@ -43,6 +45,7 @@ def prepare(link: Link, kind: str, inputs: object, options: Options) -> Request:
         metadata={} if metadata is None else metadata,
         deadline=_moment(options.get("deadline")),
         on_conflict=options.get("on_conflict", "resume"),
+        when_full=options.get("when_full"),
     )
     label.check()
     source = open_source(found, inputs, options.get("id_from"))

@@ -16,6 +16,7 @@ from genfarm.batchfile import Source
 from genfarm.drafting import Digest, Order, check_same, conflict, draft, survey
 from genfarm.link import Link
 from genfarm.progress import Bar
+from genfarm.room import WhenFull
 from genfarm_shared.errors import InvalidTask, JobConflict, Unreachable
 from genfarm_shared.tasks import JobRecord, Task
 
@@ -43,6 +44,8 @@ class Label:
     #: UTC seconds since the epoch.
     deadline: float | None = None
     on_conflict: OnConflict = "resume"
+    #: What to do while the farm has no room; None: a generator waits, anything else raises.
+    when_full: WhenFull | None = None
 
     def check(self) -> None:
         """Raise InvalidTask for a name, metadata or a rule that cannot be."""
@@ -62,6 +65,10 @@ class Label:
             raise InvalidTask(
                 f"metadata={self.metadata!r}: expected a mapping of strings to strings",
                 param="metadata",
+            )
+        if self.when_full not in (None, "raise", "wait"):
+            raise InvalidTask(
+                f"when_full={self.when_full!r}: expected 'raise' or 'wait'", param="when_full"
             )
         if self.on_conflict not in ("resume", "new", "error"):
             raise InvalidTask(
@@ -113,6 +120,7 @@ def _write_whole(link: Link, request: Request, progress: bool | None) -> JobReco
         _compare_all(link, job, order, source, seen.total)
     if job.total is None:
         try:
+            link.room.take(seen.total, label.when_full or "raise")
             with Bar(f"submit {label.name or job.id}", seen.total, show=progress, delay=1.0) as bar:
                 digest = _fill(link, job, order, source, bar)
             if digest != seen.digest:
@@ -141,6 +149,8 @@ class Stream:
         self._link = link
         label = request.label
         self.record, self._is_ours = _open(link, request.order, label, label.name, released=True)
+        self._room = link.room
+        self._when_full: WhenFull = label.when_full or "wait"
         self._tasks = draft(request.order, request.source, self.record.id)
         #: Tasks written or found so far.
         self.written = 0
@@ -155,6 +165,7 @@ class Stream:
         try:
             chunk = self._next_chunk()
             self._check(chunk)
+            self._room.take(len(chunk), self._when_full)
             self._link.store.insert(chunk)
             self.written += len(chunk)
             if self.is_done:

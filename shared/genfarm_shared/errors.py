@@ -5,6 +5,7 @@ GenfarmError
 ├── InvalidSetting (ValueError)     a setting is wrong or missing
 ├── NotFound (LookupError)          no such job, task or model
 ├── JobConflict                     the name is taken by another job
+├── QueueFull                       too many tasks are open in the farm already
 ├── Unreachable (ConnectionError)   the store or the broker does not answer
 ├── MissingExtra (ImportError)      an optional package is not installed
 ├── ModelUnavailable                the model's files cannot be loaded
@@ -44,6 +45,18 @@ class NotFound(GenfarmError, LookupError):
 
 class JobConflict(GenfarmError):
     """A job of that name exists with other content."""
+
+
+class QueueFull(GenfarmError):
+    """The farm has as many open tasks as it may have; nothing of this was written.
+
+    `open_tasks` says how many, `limit` how many it may have.
+    """
+
+    def __init__(self, message: str, *, open_tasks: int = 0, limit: int = 0) -> None:
+        super().__init__(message)
+        self.open_tasks = open_tasks
+        self.limit = limit
 
 
 class Unreachable(GenfarmError, ConnectionError):

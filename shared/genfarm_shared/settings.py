@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     #: Most messages of a model in Redis at once: bounds its memory to some 10 MB, and priority
     #: inversion to one window.
     window: int = Field(10_000, ge=1)
+    #: Most tasks that are written and have not ended, in the whole farm: twice a million-task
+    #: job, and some 2 GB of database.
+    max_open: int = Field(2_000_000, ge=1)
     #: Attempts a task may use before it is failed as `worker_lost`.
     max_attempts: int = Field(5, ge=1)
     #: Seconds that a stopping worker gives its running batches.

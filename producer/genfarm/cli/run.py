@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     name: Annotated[str | None, typer.Option(help="The same name again attaches.")] = None,
     out: Annotated[Path | None, typer.Option("-o", help="A folder, or a .jsonl file.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds to wait.")] = None,
+    wait_for_room: Annotated[
+        bool, typer.Option("--wait-for-room", help="Wait while the farm is full.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -50,7 +53,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
         with _nothing_submitted():
             values, given = _params(params or []), _inputs(wanted, inputs or [])
             farm = doors.enter_context(Farm(home=home))
-            job = farm.submit_many(wanted.name, given, model=model, params=values, name=name)
+            full: Literal["wait", "raise"] = "wait" if wait_for_room else "raise"
+            job = farm.submit_many(
+                wanted.name, given, model=model, params=values, name=name, when_full=full
+            )
         if detach:
             say(f"job {job.id}  {wanted.name} · {job.model}")
             if as_json:

@@ -128,6 +128,16 @@ class Reading(Database):
 
         return self.read(work)
 
+    def count_open(self) -> int:
+        """How many tasks of the whole farm have not ended."""
+        # A state each, because only then does the small index of that state alone serve.
+        parts = [
+            select(func.count()).where(tasks.c.state == state).scalar_subquery()
+            for state in (State.PENDING, State.QUEUED, State.RUNNING)
+        ]
+        statement = select(parts[0] + parts[1] + parts[2])
+        return self.read(lambda c: int(c.execute(statement).scalar_one()))
+
     def quiet_seconds(self, job_id: str) -> float:
         """How long ago the last of a job's inputs was written; 0 where there is none yet."""
         latest = select(tasks.c.created_at).where(tasks.c.job_id == job_id)
