@@ -307,3 +307,11 @@ def test_a_store_says_whether_its_tables_are_at_this_version(tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path}/farm.db"
     assert not Store(url, migrate=False).is_current()
     assert Store(url).is_current()
+
+
+def test_a_store_of_a_newer_version_is_refused_with_both_versions(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/farm.db"
+    store = Store(url)
+    store.write(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(InvalidSetting, match=r"revision 9999.*knows revisions up to .*Upgrade"):
+        Store(url)
