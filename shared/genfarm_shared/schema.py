@@ -75,6 +75,8 @@ tasks = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     # Attempts that failed or were lost for reasons another attempt may mend.
     Column("losses", Integer, nullable=False, server_default="0"),
+    # How often a person had it run again: the only way out of a terminal state.
+    Column("retries", Integer, nullable=False, server_default="0"),
     # Engine crashes it was in; and the group of suspects it must next run with, alone in the end.
     Column("crashes", Integer, nullable=False, server_default="0"),
     Column("suspect", String(64)),

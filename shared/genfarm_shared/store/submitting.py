@@ -129,6 +129,7 @@ class Submitting(Database):
 #: What a retried task forgets. The attempt number is kept: it is the fence.
 _RETRIED: dict[str, Any] = {
     "state": State.PENDING,
+    "retries": tasks.c.retries + 1,
     "losses": 0,
     "crashes": 0,
     "suspect": None,
