@@ -65,7 +65,7 @@ class Child:
                 stderr=log,
                 start_new_session=True,
                 # The supervisor has one thread, which is what makes this safe.
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509
+                preexec_fn=die_with_parent(),  # noqa: PLW1509
             )
         self._started = now
 
@@ -129,7 +129,7 @@ def end(children: Iterable[Child], within: float) -> None:
         child.kill()
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """What a child runs before its program, so that it dies with the supervisor.
 
     macOS has no such signal; there the next start in the home ends what was left.
