@@ -9,7 +9,8 @@ from kombu import Connection
 
 from genfarm_shared.errors import Unreachable
 from genfarm_shared.keeper import EPOCH, Keeper, dispatch
-from genfarm_shared.queue import PREFIX, TASK_NAME, Broker, make_app
+from genfarm_shared.messages import TASK_NAME
+from genfarm_shared.queue import PREFIX, Broker, make_app
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import Hint, State

@@ -51,15 +51,12 @@ class Batcher:
         lines.setdefault(hint.batch_key, deque()).append(hint)
         return True
 
-    def is_full(self, model: str) -> bool:
-        """Whether a whole engine load of that model waits here, so that others should take more."""
-        lines = self._lines.get(model)
-        if not lines:
-            return False
-        return (
-            sum(self._rows(hint) for line in lines.values() for hint in line)
-            >= (self._slots[model])
-        )
+    def room(self, model: str) -> int:
+        """How many more rows of that model may wait here: a whole engine load in all, so that
+        others get what is above it."""
+        lines = self._lines.get(model, OrderedDict()).values()
+        waiting = sum(self._rows(hint) for line in lines for hint in line)
+        return max(0, self._slots[model] - waiting)
 
     def next_batch(self, in_hand: Mapping[str, int]) -> Batch | None:
         """The next tasks to run, or None while nothing waits or nothing fits.

@@ -23,6 +23,7 @@ from genfarm_workers.engines import Output
 from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import End, Intake
 from genfarm_workers.recorder import Ended, Recorder, RecorderThread
+from genfarm_workers.undertaker import Undertaker
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,12 +56,14 @@ class Runner:
         self._draining = False
         self._stopped = threading.Event()
         self._unrecorded = 0
-        intake.connect(self.offer, self.is_full, self._bury)
+        self._undertaker = Undertaker(store, intake.forget)
+        intake.connect(self.offer, self.room, self._undertaker.lay_out)
 
     def start(self) -> None:
         """Start the engine and the threads."""
         self._host.start()
         self._recorder.start()
+        self._undertaker.start()
         for work in (self._feed, self._collect):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
@@ -72,10 +75,12 @@ class Runner:
             self._changed.notify()
         return taken
 
-    def is_full(self, model: str) -> bool:
-        """Whether to leave further tasks of that model to other workers."""
+    def room(self, model: str) -> int:
+        """How many tasks of that model are wanted; none leaves them to other workers."""
         with self._changed:
-            return self._draining or self._batcher.is_full(model)
+            if self._draining or self._undertaker.is_behind():
+                return 0
+            return self._batcher.room(model)
 
     def report(self) -> dict[str, Any]:
         """What to say of this worker in its beat."""
@@ -212,12 +217,6 @@ class Runner:
             ends = {r.id: _end_of_record(r) for r in records if r.id in set(task_ids)}
             unknown = [End(i, State.CANCELLED) for i in task_ids if i not in ends]
             self._intake.acknowledge([*ends.values(), *unknown])
-
-    def _bury(self, reason: str, body: bytes) -> None:
-        try:
-            self._store.bury("broker", reason, body)
-        except Unreachable as error:
-            log.warning("a message that nobody can read is not kept: %s", error)
 
     def _insist(self, work: Callable[[], T]) -> T:
         """Do it, waiting out a store that is down."""

@@ -1,13 +1,12 @@
-"""What a worker writes of itself and of its door: that it lives, and what came unreadable."""
+"""What a worker writes of itself: that it lives, and how it ends."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, insert, update
 
-from genfarm_shared.schema import dead_letters, workers
+from genfarm_shared.schema import workers
 from genfarm_shared.store.database import Database
 from genfarm_shared.tasks import WorkerRecord
 
@@ -58,19 +57,3 @@ class Attending(Database):
             )
 
         self.write(work)
-
-    def bury(self, source: str, reason: str, body: bytes, task_id: str | None = None) -> None:
-        """Keep what is known of a message that no worker can use."""
-
-        row = {
-            "source": source,
-            "reason": reason,
-            "sha256": hashlib.sha256(body).hexdigest(),
-            "head": body[:200].decode("ascii", "backslashreplace"),
-            "task_id": task_id,
-        }
-        self.write(
-            lambda connection: connection.execute(
-                insert(dead_letters), [{**row, "at": self.clock(connection)}]
-            )
-        )

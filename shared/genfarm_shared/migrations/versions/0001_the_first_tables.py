@@ -15,12 +15,16 @@ def upgrade() -> None:
         "dead_letters",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
-        sa.Column("source", sa.String(length=32), nullable=False),
+        sa.Column("source", sa.String(length=80), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("head", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("task_id", sa.String(length=64), nullable=True),
+        sa.Column("replayed_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dead_letters")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "jobs",
