@@ -11,7 +11,6 @@ A message is a hint: it can be lost, doubled, reordered or forged, and only
 a dead worker's messages are found at once and a long task is never redelivered.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,18 +35,10 @@ from genfarm_shared.tasks import Hint
 PREFIX = "genfarm:"
 #: Messages an LPUSH carries; bounds what one command holds in memory to about 1 MB.
 CHUNK = 1000
+#: What kombu writes between the parts of a route unless told otherwise, as we tell it.
+STOCK_SEPARATOR = b"\x06\x16"
 #: What a bell holds: of one member, so that it cannot grow.
 RING = {"rung": 0.0}
-#: Names that a farm and its Celery leave in Redis; `reply` lists are of `celery inspect`.
-OURS = re.compile(
-    PREFIX
-    + r"(model\..+|(bell|askers)\..+|unacked(_index|_mutex)?\..*|epoch"
-    + r"|_kombu\.binding_deadlines|_kombu\.binding(_permanent)?"
-    + r"\.(model\..+|genfarm|celeryev|(reply\.)?celery\.pidbox)"
-    + r"|[0-9a-f-]{36}\.reply\.celery\.pidbox.*)"
-)
-#: Names of a Celery application that has no prefix.
-KOMBUS = re.compile(r"unacked(_index|_mutex)?$|_kombu\.binding")
 #: In seconds: a hundred years, because the keeper restores messages, not a timeout.
 NEVER = 3_155_760_000
 
@@ -130,6 +121,20 @@ class Broker:
         with self._answering():
             return str(self._redis.info("memory").get("maxmemory_policy", "unknown"))
 
+    def foreigners(self) -> list[str]:
+        """Signs of a Celery app that is not the farm's on the farm's keys, by name.
+
+        Stock Celery holds messages in one set for all its workers, which it sweeps after a
+        timeout, and separates the parts of a route by other characters.
+        """
+        stock = [f"{PREFIX}{key}" for key in ("unacked", "unacked_index", "_kombu.binding.celery")]
+        with self._answering():
+            signs = [key for key in stock if self._redis.exists(key)]
+            for raw in self._redis.scan_iter(match=f"{PREFIX}_kombu.binding.model.*", count=1000):
+                if any(STOCK_SEPARATOR in route for route in self._redis.smembers(raw)):
+                    signs.append(raw.decode())
+        return signs
+
     def publish(self, hints: Sequence[Hint]) -> None:
         """Send one message a task, in the order given, through one pipeline."""
         self.push([(hint, write_message(hint)) for hint in hints])
@@ -187,22 +192,6 @@ class Broker:
             names = ("unacked_index", "unacked_mutex")
             self._redis.delete(key, *(f"{PREFIX}{name}.{worker_id}" for name in names))
         return restored
-
-    def foreigners(self) -> list[str]:
-        """Names that another Celery application left in this database: under the farm's prefix,
-        or kombu's own names without one.
-
-        Such an application takes the farm's messages for its own, restores
-        un-acked ones by its own clock, or empties the database. Looks at every
-        name there, so it is for starts and check-ups.
-        """
-        with self._answering():
-            names = {key.decode("utf-8", "replace") for key in self._redis.scan_iter(count=1000)}
-        return sorted(
-            name
-            for name in names
-            if (not OURS.fullmatch(name) if name.startswith(PREFIX) else KOMBUS.match(name))
-        )
 
     def close(self) -> None:
         self._redis.close()

@@ -29,7 +29,7 @@ from kombu import Connection
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 
-from genfarm_shared.messages import HEAD_BYTES, MAX_BYTES, STEPS, Refused, unwrap
+from genfarm_shared.messages import HEAD_BYTES, MAX_BYTES, STEPS, Refused, queue_name, unwrap
 from genfarm_shared.queue import bell_key
 from genfarm_shared.tasks import Hint
 
@@ -197,6 +197,10 @@ class Channel(stock.Channel):  # type: ignore[misc]
             self._has_caught_up = True
             self._catch_up()
         served = self._queue_cycle.consume(len(self.active_queues))
+        if not any(queue.startswith(queue_name("")) for queue in served):
+            self._asked = "BRPOP"  # replies to `celery inspect`, say: kombu's own way
+            super()._brpop_start(timeout)
+            return
         rooms = {queue: room for queue in served if (room := self._door.room(queue)) > 0}
         if not rooms:
             return  # asked again when the hub wakes, which the intake sees to
@@ -211,6 +215,8 @@ class Channel(stock.Channel):  # type: ignore[misc]
         self.client.connection.send_command(*command)
 
     def _brpop_read(self, **options: Any) -> bool:
+        if self._asked == "BRPOP":
+            return bool(super()._brpop_read(**options))
         connection = self.client.connection
         try:
             reply = connection.read_response()
