@@ -19,6 +19,7 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench_intake
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
