@@ -37,20 +37,16 @@ def test_forged_and_doubled_messages_change_no_row_but_their_own(
     yard: Yard, broker_url: str
 ) -> None:
     """Of tasks that exist under another model or key, of ended ones, of ones that never were."""
-    worker = yard.start_worker("sleep,floats")
     sleeps, floats = yard.submit("sleep", *[0.2] * 5), yard.submit("batch-floats", [1.0])
-    for _ in range(3):
-        yard.broker.publish(
-            [Hint(f"{sleeps}-{n:06d}", "sleep", "sleep", "sleep", 1) for n in (1, 2)]
-        )
-    yard.broker.publish(
-        [
-            Hint(f"{sleeps}-000003", "batch-floats", "floats", "floats", 1),
-            Hint(f"{sleeps}-000004", "sleep", "sleep", "alone:of-nobody", 1),
-            Hint(f"{floats}-000000", "nonsense", "sleep", "another key", 10**6),
-            Hint("never-000000", "sleep", "sleep", "sleep", 1),
-        ]
-    )
+    forged = [  # the most urgent, so that they come before the true ones
+        *[Hint(f"{sleeps}-000001", "sleep", "sleep", "sleep", 1, 9)] * 3,
+        Hint(f"{sleeps}-000003", "batch-floats", "floats", "floats", 1, 9),
+        Hint(f"{sleeps}-000004", "sleep", "sleep", "alone:of-nobody", 1, 9),
+        Hint(f"{floats}-000000", "nonsense", "sleep", "another key", 10**6, 9),
+        Hint("never-000000", "sleep", "sleep", "sleep", 1, 9),
+    ]
+    yard.broker.publish(forged)
+    worker = yard.start_worker("sleep,floats")
     until(lambda: yard.finished(sleeps) and yard.finished(floats))
     yard.broker.publish([Hint(f"{sleeps}-000000", "sleep", "sleep", "sleep", 1)])
     with redis.Redis.from_url(broker_url) as client:
