@@ -4,6 +4,7 @@
     genfarm:unacked.<worker>          hash: messages in that worker's hands
     genfarm:unacked_index.<worker>    sorted set beside it
     genfarm:_kombu.binding.*          kombu's routes
+    genfarm:epoch                     which farm, and which run of Redis, the lists are of
 
 A message is a hint: it can be lost, doubled, reordered or forged, and only
 *when* a task runs changes. Each worker has an un-acked set of its own, so that
@@ -16,6 +17,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +32,7 @@ from genfarm_shared.tasks import Hint
 
 PREFIX = "genfarm:"
 TASK_NAME = "genfarm.generate"
+EPOCH = f"{PREFIX}epoch"
 #: Redis asks for step 0 first; a task's priority p goes to step 9 - p.
 STEPS = 10
 #: Messages an LPUSH carries; bounds what one command holds in memory to about 1 MB.
@@ -91,6 +94,18 @@ def _transport_options(worker_id: str, queue_order: object) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Which Redis this is, and what a keeper last noted in it."""
+
+    #: Changes when Redis restarts.
+    run_id: str
+    #: The farm that the lists were last compared with, empty after a flush.
+    farm: str
+    #: The run of Redis at that time.
+    marked_run_id: str
+
+
 class Broker:
     """The farm's side of Redis that is not Celery's: publishing and counting. Thread-safe.
 
@@ -113,10 +128,20 @@ class Broker:
         with self._answering():
             self._redis.ping()
 
-    def run_id(self) -> str:
-        """Changes when Redis has restarted; its lists may then be gone."""
+    def epoch(self) -> Epoch:
+        """What tells whether the lists in Redis are still the ones that were filled."""
         with self._answering():
-            return str(self._redis.info("server")["run_id"])
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.info("server")
+            pipeline.get(EPOCH)
+            server, mark = pipeline.execute()
+        farm, _, run_id = (mark or b"").decode("ascii", "replace").partition(" ")
+        return Epoch(str(server["run_id"]), farm, run_id)
+
+    def mark(self, farm: str, run_id: str) -> None:
+        """Note in Redis itself that its lists hold what that farm wants there."""
+        with self._answering():
+            self._redis.set(EPOCH, f"{farm} {run_id}")
 
     def eviction_policy(self) -> str:
         """Redis's `maxmemory-policy`; anything but `noeviction` may drop messages."""

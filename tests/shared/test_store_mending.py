@@ -90,11 +90,9 @@ def test_what_expired_and_is_retried_does_not_expire_again(store: Store) -> None
     assert states(store, job) == {State.PENDING: 1}
 
 
-def test_a_fact_is_remembered_until_replaced(store: Store) -> None:
-    assert store.recall("run") is None
-    store.remember("run", "a")
-    store.remember("run", "b")
-    assert store.recall("run") == "b"
+def test_a_farm_keeps_its_name(store: Store) -> None:
+    assert store.farm()
+    assert store.farm() == store.farm()
 
 
 def test_a_task_that_was_only_given_back_has_lost_none_of_its_attempts(store: Store) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from genfarm_shared.artifacts import ArtifactStore
-from genfarm_shared.keeper import Keeper, KeeperThread
+from genfarm_shared.keeper import Keeper, KeeperThread, check_owner
+from genfarm_shared.liveness import name_process
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
@@ -61,7 +62,7 @@ class Node:
         threading.excepthook = _end_process
         self._store = Store(settings.store_url)
         self._broker = Broker(settings.broker)
-        self._broker.ping()
+        check_owner(self._store, self._broker)
         artifacts = ArtifactStore(settings.artifacts_url)
         recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
         self._host = EngineHost(pin(settings.device, settings.threads), self._catalog)
@@ -116,6 +117,7 @@ class Node:
             node=name,
             host=socket.gethostname(),
             pid=os.getpid(),
+            process=name_process(),
             device=self._settings.device,
             state="alive",
             models=models,
