@@ -37,6 +37,8 @@ EPOCH = f"{PREFIX}epoch"
 STEPS = 10
 #: Messages an LPUSH carries; bounds what one command holds in memory to about 1 MB.
 CHUNK = 1000
+#: What kombu writes between the parts of a route unless told otherwise, as we tell it.
+STOCK_SEPARATOR = b"\x06\x16"
 #: In seconds: a hundred years, because the keeper restores messages, not a timeout.
 NEVER = 3_155_760_000
 
@@ -147,6 +149,20 @@ class Broker:
         """Redis's `maxmemory-policy`; anything but `noeviction` may drop messages."""
         with self._answering():
             return str(self._redis.info("memory").get("maxmemory_policy", "unknown"))
+
+    def foreigners(self) -> list[str]:
+        """Signs of a Celery app that is not the farm's on the farm's keys, by name.
+
+        Stock Celery holds messages in one set for all its workers, which it sweeps after a
+        timeout, and separates the parts of a route by other characters.
+        """
+        stock = [f"{PREFIX}{key}" for key in ("unacked", "unacked_index", "_kombu.binding.celery")]
+        with self._answering():
+            signs = [key for key in stock if self._redis.exists(key)]
+            for raw in self._redis.scan_iter(match=f"{PREFIX}_kombu.binding.model.*", count=1000):
+                if any(STOCK_SEPARATOR in route for route in self._redis.smembers(raw)):
+                    signs.append(raw.decode())
+        return signs
 
     def publish(self, hints: Sequence[Hint]) -> None:
         """Send one message a task, in the order given, through one pipeline."""
