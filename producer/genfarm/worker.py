@@ -67,6 +67,9 @@ def _keep(children: list[Child], drain_seconds: float) -> None:
     try:
         while not asked.wait(0.2):
             for child in children:
+                if child.has_refused():
+                    words = child.last_words(1)
+                    raise InvalidSetting(f"{child.command.name} refuses to start: {words}")
                 child.revive(time.monotonic())
     finally:
         end(children, drain_seconds + 3.0)

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from genfarm_shared import safety
 from genfarm_shared.artifacts import ArtifactStore
-from genfarm_shared.keeper import Keeper, KeeperThread, check_owner
+from genfarm_shared.keeper import Keeper, KeeperThread
 from genfarm_shared.liveness import name_process
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
@@ -56,13 +57,16 @@ class Node:
     def start(self, name: str) -> None:
         """Connect, enlist, start the engine and every thread. `name` is the Celery node name.
 
-        Raises GenfarmError when the store or the broker is out of reach.
+        Raises GenfarmError when the store or the broker is out of reach, InvalidSetting when
+        one of them is unsafe.
         """
         settings = self._settings
         threading.excepthook = _end_process
+        safety.refuse(safety.place_dangers(settings.store_url))
         self._store = Store(settings.store_url)
         self._broker = Broker(settings.broker)
-        check_owner(self._store, self._broker)
+        self._broker.ping()
+        self._check_safety()
         artifacts = ArtifactStore(settings.artifacts_url)
         recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
         self._host = EngineHost(pin(settings.device, settings.threads), self._catalog)
@@ -98,6 +102,11 @@ class Node:
         self._lease.stop()
         self._store.retire(self._worker_id, "stopped")
         self._broker.close()
+
+    def _check_safety(self) -> None:
+        dangers = safety.host_dangers(self._store, self._settings)
+        for danger in safety.refuse([*safety.broker_dangers(self._broker), *dangers]):
+            log.warning("%s: %s. %s", danger.what, danger.found, danger.fix)
 
     def _fence(self) -> None:
         os._exit(FENCED)  # the engine follows at the end of its pipe
