@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 from celery import Celery
@@ -67,6 +68,7 @@ def make_app(
         worker_detect_quorum_queues=False,
         worker_enable_remote_control=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_use_ssl=_tls(broker),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
@@ -74,6 +76,15 @@ def make_app(
         enable_utc=True,
     )
     return app
+
+
+def _tls(url: str) -> dict[str, str] | None:
+    """How Celery and Flower speak TLS: kombu alone would not check the server's certificate."""
+    parts = urlsplit(url)
+    if parts.scheme != "rediss":
+        return None
+    asked = {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
+    return {"ssl_cert_reqs": "required"} | asked
 
 
 def _transport_options(worker_id: str, queue_order: object) -> dict[str, Any]:

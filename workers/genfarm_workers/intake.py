@@ -80,8 +80,9 @@ class Intake:
         self._bury = bury
 
     def is_open(self, queue: str) -> bool:
-        """Whether messages of that queue are wanted now."""
-        return not self._is_full(queue.removeprefix(queue_name("")))
+        """Whether messages of that queue are wanted now; replies to `celery inspect` always are."""
+        prefix = queue_name("")
+        return not queue.startswith(prefix) or not self._is_full(queue.removeprefix(prefix))
 
     def receive(self, consumer: Any, message: Any, acknowledge: Callable[[], object]) -> None:
         """Hold one message and offer its hint; one that nobody can use is kept as a dead letter."""
