@@ -29,6 +29,9 @@ class ModelEntry(BaseModel):
     #: `zoo:<name>` (shipped), a directory, or `<hub repo>[@<revision>]`; empty for engines
     #: that need no files.
     source: str = ""
+    #: Hash of the model's `genfarm.sha256`, as `genfarm models pin KEY` prints it; empty: not
+    #: pinned here.
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     #: torch dtype name; `auto` is float32 on a CPU and bfloat16 on a GPU.
     dtype: str = "auto"
     #: Batch rows on the device at once. Fixed, because a fixed shape keeps a task's bytes

@@ -44,6 +44,23 @@ def evaluate(
     _zoo("evaluate", name, context.args)
 
 
+@models.command()
+def pin(
+    key: Annotated[str, typer.Argument(help="Key of the registry on this computer.")],
+    home: Home = None,
+) -> None:
+    """Pin a model's files by SHA-256: workers refuse them once one has changed.
+
+    Writes genfarm.sha256 beside them, and prints the lines for models.toml.
+    """
+    from genfarm_shared.settings import Settings
+
+    argv = [sys.executable, "-P", "-m", "genfarm_workers.engines.weights", key]
+    environment = Settings.load(home=home).environment()
+    done = subprocess.run(argv, check=False, env=environment)
+    raise typer.Exit(Exit.OK if done.returncode == 0 else Exit.INVALID)
+
+
 @workers.command("ls")
 def list_workers(
     everyone: Annotated[bool, typer.Option("--all", help="Those that have left, too.")] = False,
