@@ -195,7 +195,7 @@ def _checked(claim: Claim, catalog: Mapping[str, ModelEntry]) -> Claim:
     kind = find_kind(claim.kind)
     if kind.name != entry.kind:
         raise InvalidTask(f"model {claim.model!r} is for {entry.kind}, not for {kind.name}")
-    params = check_params(kind, claim.params)
+    params = check_params(kind, claim.params, quotes=False)
     key = batch_key(claim.model, params)
     return replace(claim, params=params.model_dump(), batch_key=key, rows=params.rows())
 
