@@ -184,6 +184,13 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, "disk", found)
 
 
+def _home(settings: Settings) -> Iterator[Finding]:
+    home = settings.home
+    if home.exists() and home.stat().st_mode & 0o077:
+        found = f"{home} is open to other users, with its prompts and results"
+        yield Finding(WARN, "home", found, f"chmod 700 {home}")
+
+
 def _spelling(_: Settings) -> Iterator[Finding]:
     for name, nearest in misspelt().items():
         fix = f"did you mean {nearest}?" if nearest else "`genfarm config show` lists the settings"
@@ -202,5 +209,5 @@ def _omp(settings: Settings) -> Iterator[Finding]:
 
 LOOKS = (
     *(_python, _core, _worker, _gpus, _server),
-    *(_broker, _store, _flower, _disk, _spelling, _omp),
+    *(_broker, _store, _flower, _disk, _home, _spelling, _omp),
 )

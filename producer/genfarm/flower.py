@@ -22,7 +22,7 @@ from pathlib import Path
 
 from genfarm.redis_server import LOOPBACK, write_secret
 from genfarm_shared.errors import MissingExtra, Unreachable
-from genfarm_shared.settings import Settings
+from genfarm_shared.settings import PRIVATE, Settings
 
 USER = "genfarm"
 #: Seconds that Flower may take for one answer; 20,000 tasks took it 1.1 s.
@@ -54,7 +54,8 @@ def flower_password(home: Path) -> str:
     """The password of this home's Flower, made on first use."""
     path = home / "flower.password"
     if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)  # a node may join a farm elsewhere without one
+        # A node may join a farm elsewhere without one.
+        home.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         write_secret(path, secrets.token_urlsafe(16) + "\n")
     return path.read_text(encoding="utf-8").strip()
 

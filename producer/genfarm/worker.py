@@ -16,7 +16,7 @@ from genfarm.devices import Seat, seat_workers
 from genfarm.link import locate
 from genfarm.processes import Child, Command, end
 from genfarm_shared.errors import InvalidSetting, Unreachable
-from genfarm_shared.settings import Settings
+from genfarm_shared.settings import PRIVATE, Settings
 
 Say = Callable[[str], None]
 
@@ -42,7 +42,8 @@ def run_worker_per_gpu(models: str, home: Path | None, say: Say) -> int:
     base = settings.environment()
     seats = seat_workers("auto", base, settings.threads)
     logs = settings.home / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    logs.mkdir(exist_ok=True)
     children = [
         Child(
             Command(

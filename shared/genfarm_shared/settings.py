@@ -25,6 +25,8 @@ from pydantic_settings import (
 from genfarm_shared.errors import InvalidSetting
 
 PREFIX = "GENFARM_"
+#: Mode of a folder that we make for prompts, results and passwords.
+PRIVATE = 0o700
 BROKER_SCHEMES = ("redis", "rediss")
 
 

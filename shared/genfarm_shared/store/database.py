@@ -25,7 +25,7 @@ from sqlalchemy.exc import (
 )
 
 from genfarm_shared.errors import GenfarmError, InvalidSetting, MissingExtra, Unreachable
-from genfarm_shared.settings import masked
+from genfarm_shared.settings import PRIVATE, masked
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ def _make_folder(database: str | None) -> None:
     if not database or database == ":memory:":
         raise InvalidSetting("a farm's SQLite store must be a file: sqlite:///path/farm.db")
     try:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        Path(database).parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidSetting(f"cannot make the folder of the store {database}: {error}") from error
 
