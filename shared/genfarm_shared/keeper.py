@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Sequence
 
-from genfarm_shared.errors import InvalidSetting, Unreachable
+from genfarm_shared.errors import Unreachable
 from genfarm_shared.liveness import is_gone
-from genfarm_shared.queue import EPOCH, Broker
+from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import WorkerRecord
@@ -37,20 +37,6 @@ def dispatch(store: Store, broker: Broker, window: int) -> int:
     if hints:
         broker.publish(hints)
     return len(hints)
-
-
-def check_owner(store: Store, broker: Broker) -> None:
-    """Raise InvalidSetting when the lists in Redis are another farm's.
-
-    Its messages would be taken for lost, one by one, by workers that find no rows for them.
-    """
-    ours, theirs = store.farm(), broker.epoch().farm
-    if theirs and theirs != ours:
-        raise InvalidSetting(
-            f"the broker {broker.url} serves the farm {theirs}, and the store {store.url} is of "
-            f"the farm {ours}. Give each farm a Redis database of its own (redis://host/1); if "
-            f"the other farm is gone for good, delete the key {EPOCH}"
-        )
 
 
 class Keeper:

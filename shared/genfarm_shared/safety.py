@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 
 from genfarm_shared.errors import InvalidSetting, Unreachable
-from genfarm_shared.queue import PREFIX, Broker
+from genfarm_shared.queue import EPOCH, PREFIX, Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 
@@ -56,9 +56,16 @@ def refuse(dangers: Iterable[Danger]) -> list[Danger]:
     return warned
 
 
-def broker_dangers(broker: Broker) -> Iterator[Danger]:
-    """What is unsafe about the server. Raises Unreachable when it does not answer."""
-    for look in (_eviction, _foreigners):
+def broker_dangers(broker: Broker, farm: str = "") -> Iterator[Danger]:
+    """What is unsafe about the server, for the farm of that name where it is known.
+
+    Raises Unreachable when it does not answer.
+    """
+
+    def owner(broker: Broker) -> Iterator[Danger]:
+        yield from _other_farm(broker, farm)
+
+    for look in (_eviction, _foreigners, *([owner] if farm else [])):
         try:
             yield from look(broker)
         except Unreachable as error:
@@ -159,6 +166,18 @@ def _foreigners(broker: Broker) -> Iterator[Danger]:
             "sweep would run long tasks twice, and it takes messages that it cannot read",
             f"Give it another database, or another global_keyprefix than {PREFIX!r}, "
             "and delete those keys",
+        )
+
+
+def _other_farm(broker: Broker, farm: str) -> Iterator[Danger]:
+    """Its workers would find no rows for our messages and drop them, and ours for theirs."""
+    owner = broker.epoch().farm
+    if owner and owner != farm:
+        yield Danger(
+            "owner",
+            f"the broker {broker.url} serves another farm ({owner}) than the store ({farm})",
+            "Give each farm a Redis database of its own, as in redis://host/1; if the other farm "
+            f"is gone for good, delete the key {EPOCH}",
         )
 
 

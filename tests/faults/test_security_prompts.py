@@ -92,7 +92,7 @@ def unheard(yard: Yard, ear: Ear, logs: Path, jobs: Sequence[str]) -> None:
     for place, said in {"log": log, "events": ear.said, "books": books(yard)}.items():
         assert jobs[0] in said or place == "log"
         assert MARK not in said, f"{place}: {[s for s in said.splitlines() if MARK in s][:3]}"
-    with redis.Redis.from_url(yard._settings.broker) as client:
+    with redis.Redis.from_url(yard.settings.broker) as client:
         for key in client.scan_iter():
             assert MARK.encode() not in (client.dump(key) or b"")
 

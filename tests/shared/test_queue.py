@@ -7,8 +7,8 @@ import redis
 from celery import Celery
 from kombu import Connection
 
-from genfarm_shared.errors import InvalidSetting, Unreachable
-from genfarm_shared.keeper import Keeper, check_owner, dispatch
+from genfarm_shared.errors import Unreachable
+from genfarm_shared.keeper import Keeper, dispatch
 from genfarm_shared.liveness import name_process
 from genfarm_shared.queue import PREFIX, TASK_NAME, Broker, make_app
 from genfarm_shared.settings import Settings
@@ -126,14 +126,6 @@ def test_the_end_of_a_process_here_is_seen_at_once(
     assert [worker.id for worker in store.list_workers()] == ["elsewhere", "living"]
     (gone,) = [worker for worker in store.list_workers(everyone=True) if worker.id == "gone"]
     assert gone.reason == "its process has ended"
-
-
-def test_a_broker_of_another_farm_is_refused(store: Store, broker_url: str) -> None:
-    broker = Broker(broker_url)
-    check_owner(store, broker)
-    broker.mark("another-farm", "run")
-    with pytest.raises(InvalidSetting, match="serves the farm another-farm"):
-        check_owner(store, broker)
 
 
 def test_a_message_that_is_there_is_not_sent_twice(

@@ -104,8 +104,11 @@ class Node:
         self._broker.close()
 
     def _check_safety(self) -> None:
-        dangers = safety.host_dangers(self._store, self._settings)
-        for danger in safety.refuse([*safety.broker_dangers(self._broker), *dangers]):
+        dangers = [
+            *safety.broker_dangers(self._broker, self._store.farm()),
+            *safety.host_dangers(self._store, self._settings),
+        ]
+        for danger in safety.refuse(dangers):
             log.warning("%s: %s. %s", danger.what, danger.found, danger.fix)
 
     def _fence(self) -> None:
