@@ -55,11 +55,11 @@ class Yard:
         until(lambda: self._new(known) and self._new(known)[0].report.get("ready"))
         return self._new(known)[0]
 
-    def submit(self, kind: str, *inputs: object) -> str:
+    def submit(self, kind: str, *inputs: object, model: str = "") -> str:
         """A job of those inputs, each a mapping or the main parameter alone; returns its id."""
         self._jobs += 1
         found = find_kind(kind)
-        model = found.builtin_model or kind
+        model = model or found.builtin_model or kind
         job = JobRecord(f"job{self._jobs}", kind, model, {}, float(self._jobs))
         self.store.open_job(job)
         tasks = []

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     #: Most messages of a model in Redis at once: bounds its memory to some 10 MB, and priority
     #: inversion to one window.
     window: int = Field(10_000, ge=1)
+    #: Seconds between two probes of a device that failed three, until one succeeds.
+    reprobe_seconds: float = Field(60.0, gt=0)
     #: Attempts a task may use before it is failed as `worker_lost`.
     max_attempts: int = Field(5, ge=1)
     #: Seconds that a stopping worker gives its running batches.

@@ -68,6 +68,13 @@ def choose(catalog: Mapping[str, ModelEntry], keys: list[str]) -> dict[str, Mode
     return {key: catalog[key] for key in keys} if keys else dict(catalog)
 
 
+def sick_file(catalog: Mapping[str, ModelEntry]) -> str:
+    """The file that a drill names in its limit `sick_while`: the device counts as sick while
+    the file exists. Empty where no drill is served."""
+    drills = (entry for entry in catalog.values() if entry.engine == "drill")
+    return next((str(e.limits["sick_while"]) for e in drills if "sick_while" in e.limits), "")
+
+
 def _read_file(path: Path) -> dict[str, ModelEntry]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("models", {})

@@ -21,8 +21,9 @@ from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import WorkerRecord
 from genfarm_workers.batcher import Batcher
-from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.device import pin
+from genfarm_workers.bench import Bench
+from genfarm_workers.catalog import ModelEntry, sick_file
+from genfarm_workers.device import Prober, pin
 from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
 from genfarm_workers.lease import Lease
@@ -69,7 +70,9 @@ class Node:
         self._check_safety()
         artifacts = ArtifactStore(settings.artifacts_url)
         recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
-        self._host = EngineHost(pin(settings.device, settings.threads), self._catalog)
+        place = pin(settings.device, settings.threads)
+        prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
+        self._host = EngineHost(place, self._catalog, Bench(), prober)
         batcher = Batcher({key: entry.slots for key, entry in self._catalog.items()})
         self._runner = Runner(
             self._worker_id, self._store, self._intake, self._host, batcher, recorder
@@ -81,7 +84,7 @@ class Node:
             self._worker_id,
             settings.beat_seconds,
             report=self._runner.report,
-            after=self._runner.drop_lost,
+            after=self._runner.look_around,
             on_lost=self._fence,
         )
         self._lease.start()
