@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(BIN)/genfarm demo
 
 test: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@
     genfarm:bell.<queue>              sorted set of one member while messages may wait there
     genfarm:askers.<queue>            hash: when each worker last asked, and what it then held
     genfarm:_kombu.binding.*          kombu's routes
+    genfarm:epoch                     which farm, and which run of Redis, the lists are of
 
 A message is a hint: it can be lost, doubled, reordered or forged, and only
 *when* a task runs changes. Each worker has an un-acked set of its own, so that
@@ -13,7 +14,9 @@ a dead worker's messages are found at once and a long task is never redelivered.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 from celery import Celery
@@ -33,6 +36,7 @@ from genfarm_shared.settings import masked
 from genfarm_shared.tasks import Hint
 
 PREFIX = "genfarm:"
+EPOCH = f"{PREFIX}epoch"
 #: Messages an LPUSH carries; bounds what one command holds in memory to about 1 MB.
 CHUNK = 1000
 #: What kombu writes between the parts of a route unless told otherwise, as we tell it.
@@ -60,6 +64,7 @@ def make_app(broker: str, models: Sequence[str] = (), *, worker_id: str = "") ->
         worker_detect_quorum_queues=False,
         worker_enable_remote_control=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_use_ssl=_tls(broker),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
@@ -67,6 +72,15 @@ def make_app(broker: str, models: Sequence[str] = (), *, worker_id: str = "") ->
         enable_utc=True,
     )
     return app
+
+
+def _tls(url: str) -> dict[str, str] | None:
+    """How Celery and Flower speak TLS: kombu alone would not check the server's certificate."""
+    parts = urlsplit(url)
+    if parts.scheme != "rediss":
+        return None
+    asked = {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
+    return {"ssl_cert_reqs": "required"} | asked
 
 
 def _transport_options(worker_id: str) -> dict[str, Any]:
@@ -87,6 +101,18 @@ def _transport_options(worker_id: str) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 5,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Which Redis this is, and what a keeper last noted in it."""
+
+    #: Changes when Redis restarts.
+    run_id: str
+    #: The farm that the lists were last compared with, empty after a flush.
+    farm: str
+    #: The run of Redis at that time.
+    marked_run_id: str
 
 
 class Broker:
@@ -111,10 +137,20 @@ class Broker:
         with self._answering():
             self._redis.ping()
 
-    def run_id(self) -> str:
-        """Changes when Redis has restarted; its lists may then be gone."""
+    def epoch(self) -> Epoch:
+        """What tells whether the lists in Redis are still the ones that were filled."""
         with self._answering():
-            return str(self._redis.info("server")["run_id"])
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.info("server")
+            pipeline.get(EPOCH)
+            server, mark = pipeline.execute()
+        farm, _, run_id = (mark or b"").decode("ascii", "replace").partition(" ")
+        return Epoch(str(server["run_id"]), farm, run_id)
+
+    def mark(self, farm: str, run_id: str) -> None:
+        """Note in Redis itself that its lists hold what that farm wants there."""
+        with self._answering():
+            self._redis.set(EPOCH, f"{farm} {run_id}")
 
     def eviction_policy(self) -> str:
         """Redis's `maxmemory-policy`; anything but `noeviction` may drop messages."""

@@ -143,6 +143,7 @@ workers = Table(
     Column("node", String(200), nullable=False),
     Column("host", String(200), nullable=False),
     Column("pid", Integer, nullable=False),
+    Column("process", String(120), nullable=False, server_default=""),
     Column("device", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     # What it serves: key, kind, default, description.
@@ -178,7 +179,7 @@ dead_letters = Table(
     sqlite_autoincrement=True,
 )
 
-#: Facts about the farm itself, such as the Redis run it last saw.
+#: Facts about the farm itself, such as its name.
 meta = Table(
     "meta",
     metadata,

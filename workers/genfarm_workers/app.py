@@ -7,6 +7,7 @@ application that way; it connects to nothing until the worker starts.
 import logging
 import os
 import signal
+import sys
 import threading
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from celery.worker import state as celery_state
 
 from genfarm_shared.errors import GenfarmError, InvalidSetting, Unreachable
 from genfarm_shared.queue import Broker, make_app
+from genfarm_shared.safety import REFUSED
 from genfarm_shared.settings import Settings
 from genfarm_workers.catalog import choose, read_catalog
 from genfarm_workers.intake import Generate, Intake
@@ -44,7 +46,7 @@ class NodeStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no 
             self._node.start(worker.hostname)
         except GenfarmError as error:
             log.critical("worker does not start: %s", error)
-            raise SystemExit(5) from error
+            raise SystemExit(REFUSED if isinstance(error, InvalidSetting) else 5) from error
         # Celery's own warm shutdown closes the connection first; ours lets running batches
         # end, and their messages be acknowledged, while the connection is still there.
         signal.signal(signal.SIGTERM, self._on_term)
@@ -113,7 +115,8 @@ def _load() -> Celery:
     try:
         return make_worker_app(Settings.load())
     except GenfarmError as error:
-        raise SystemExit(f"error: {error}") from None
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(REFUSED if isinstance(error, InvalidSetting) else 1) from None
 
 
 app = _load()

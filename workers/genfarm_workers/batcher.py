@@ -8,7 +8,7 @@ better by waiting. Models take turns, and so do the keys of one model.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from genfarm_shared.tasks import ALONE, Hint
@@ -74,6 +74,14 @@ class Batcher:
                 if hints:
                     return self._take(model, key, hints)
         return None
+
+    def shed(self, is_unwanted: Callable[[str], bool]) -> list[Hint]:
+        """Take the lines of unwanted models out; returns what waited in them."""
+        unwanted = [model for model in self._lines if is_unwanted(model)]
+        lines = [line for model in unwanted for line in self._lines.pop(model).values()]
+        hints = [hint for line in lines for hint in line]
+        self._ids.difference_update(hint.task_id for hint in hints)
+        return hints
 
     def waiting(self) -> int:
         """How many tasks wait."""

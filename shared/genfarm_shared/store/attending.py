@@ -1,18 +1,30 @@
 """What a worker writes of itself: that it lives, and how it ends."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
-from genfarm_shared.schema import workers
-from genfarm_shared.store.database import Database
+from genfarm_shared.schema import meta, workers
+from genfarm_shared.store.database import Database, insert_new
 from genfarm_shared.tasks import WorkerRecord
 
 
 class Attending(Database):
     """The verbs of a worker's life."""
+
+    def farm(self) -> str:
+        """The name of the farm that these tables are of: made once, and unique for ever."""
+        statement = select(meta.c.value).where(meta.c.key == "farm")
+
+        def work(connection: Connection) -> str:
+            row = {"key": "farm", "value": secrets.token_hex(8)}
+            connection.execute(insert_new(connection, meta), [row])
+            return str(connection.execute(statement).scalar_one())
+
+        return self.write(work)
 
     def enlist(self, worker: WorkerRecord) -> None:
         """Write a new worker down as alive."""

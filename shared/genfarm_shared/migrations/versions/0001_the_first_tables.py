@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("node", sa.String(length=200), nullable=False),
         sa.Column("host", sa.String(length=200), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("process", sa.String(length=120), server_default="", nullable=False),
         sa.Column("device", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("models", sa.JSON(), nullable=False),
