@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(BIN)/genfarm demo
 
 test: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # The long fault tests, then ten seeds on each database: some 40 minutes.
 torture: $(VENV)/ready
@@ -25,6 +25,7 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench_intake
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

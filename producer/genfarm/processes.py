@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from genfarm_shared.safety import REFUSED
+
 #: `PR_SET_PDEATHSIG` of linux/prctl.h.
 SET_PARENT_DEATH_SIGNAL = 1
 #: Seconds before a dead child's first restart; doubled each time up to LONGEST_PAUSE.
@@ -98,6 +100,10 @@ class Child:
             return
         finally:
             self._process.wait()
+
+    def has_refused(self) -> bool:
+        """Whether its process ended because of its settings, so that a restart changes nothing."""
+        return self._process is not None and self._process.poll() == REFUSED
 
     def last_words(self, lines: int = 5) -> str:
         """The end of the log, for a message about a child that will not start."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from genfarm.cli import care, embedded, jobs, nodes, proofs, results, run
+from genfarm.cli import care, deadletters, embedded, jobs, nodes, proofs, results, run
 from genfarm.cli.words import Exit, exit_code, say
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for room in (embedded, run, results, proofs, care):
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(nodes.models, name="models")
 app.add_typer(nodes.workers, name="workers")
+app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(care.config, name="config")
 app.add_typer(care.db, name="db")
 

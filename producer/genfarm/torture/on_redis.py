@@ -11,7 +11,8 @@ import redis
 from genfarm.torture.blow import Blow, Field
 from genfarm.torture.garbage import GARBAGE
 from genfarm.torture.yard import quietly
-from genfarm_shared.queue import PREFIX, queue_name
+from genfarm_shared.messages import queue_name
+from genfarm_shared.queue import PREFIX
 
 #: The list of a normal drill, see `genfarm_shared/queue.py`.
 LIST = f"{PREFIX}{queue_name('drill')}"

@@ -17,11 +17,11 @@ BUSY = 0.9
 #: each costs an engine and its batch, and the host pauses longer after each.
 SECONDS_A_POISON = 30.0
 #: Faults of a task's first attempt that end the engine: the attempt after it must succeed.
-CRASHES = ("exit", "segfault", "hang", "system-exit", "kill")
+CRASHES = ("exit", "segfault", "hang", "kill")
 #: Faults of a task that end the engine whenever it runs.
 POISONS = ("exit", "segfault")
 #: Faults that the engine survives, and its batch.
-ERRORS = ("raise", "memory-error", "oom", "oom-batch", "hold-gil")
+ERRORS = ("raise", "system-exit", "memory-error", "oom", "oom-batch", "hold-gil")
 
 
 class Flavour(StrEnum):
@@ -112,7 +112,7 @@ def _own_fates(flavour: Flavour, task: Input) -> frozenset[State]:
     fault, always = task.get("fault", "none"), task.get("faulty_attempts", 0) > 1
     if fault in CRASHES:
         return frozenset({State.QUARANTINED if always else State.SUCCEEDED})
-    if fault in ("raise", "bad-output", "memory-error", "oom"):
+    if fault in ("raise", "system-exit", "bad-output", "memory-error", "oom"):
         if always:
             return frozenset({State.FAILED})
         # An attempt that was lost before it ran is one of the faulty ones too.

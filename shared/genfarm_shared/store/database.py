@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -24,7 +25,7 @@ from sqlalchemy.exc import (
 )
 
 from genfarm_shared.errors import GenfarmError, InvalidSetting, MissingExtra, Unreachable
-from genfarm_shared.settings import masked
+from genfarm_shared.settings import PRIVATE, masked
 
 T = TypeVar("T")
 
@@ -118,6 +119,13 @@ class Database:
         )
 
 
+def insert_new(connection: Connection, table: Table) -> Insert:
+    """An insert that leaves rows alone whose key is there already, whoever wrote them just now."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
 def _reason(error: DBAPIError) -> str:
     return next(iter(str(error.orig or error).strip().splitlines()), type(error).__name__)
 
@@ -151,7 +159,7 @@ def _make_folder(database: str | None) -> None:
     if not database or database == ":memory:":
         raise InvalidSetting("a farm's SQLite store must be a file: sqlite:///path/farm.db")
     try:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        Path(database).parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidSetting(f"cannot make the folder of the store {database}: {error}") from error
 

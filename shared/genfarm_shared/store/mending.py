@@ -6,9 +6,9 @@ once, or a keeper and a worker, cannot undo each other.
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, select, update
 
-from genfarm_shared.schema import jobs, meta, tasks, workers
+from genfarm_shared.schema import jobs, tasks, workers
 from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import Database
 from genfarm_shared.tasks import State
@@ -39,18 +39,24 @@ class Mending(Database):
 
         return self.read(work)
 
-    def reap(self, silent: Mapping[str, float], *, max_attempts: int) -> list[str]:
+    def reap(
+        self,
+        silent: Mapping[str, float],
+        *,
+        max_attempts: int,
+        reason: str = "no beat for a whole lease",
+    ) -> list[str]:
         """Judge silent workers, and free every task whose worker lives no more.
 
-        `silent` gives the beat that the caller has watched each of them keep
-        for a whole lease; one that has beaten since goes free. Tasks are freed
-        by their worker's state, not by this call's verdicts alone: a worker may
-        have ended between a claim and its commit. Returns the ids judged now.
+        `silent` gives the last beat that the caller knows of each; one that has
+        beaten since goes free. Tasks are freed by their worker's state, not by
+        this call's verdicts alone: a worker may have ended between a claim and
+        its commit. Returns the ids judged now.
         """
 
         def work(connection: Connection) -> list[str]:
             now = self.clock(connection)
-            dead = [i for i, beat in silent.items() if _judge(connection, i, beat, now)]
+            dead = [i for i, beat in silent.items() if _judge(connection, i, beat, now, reason)]
             orphaned = connection.execute(_ORPHANED.distinct()).scalars().all()
             for worker_id in orphaned:
                 self._free(connection, worker_id, now, max_attempts)
@@ -92,20 +98,6 @@ class Mending(Database):
         late_jobs = self.read(find)
         return self.write(work) if late_jobs else 0
 
-    def remember(self, key: str, value: str) -> None:
-        """Keep one fact about the farm."""
-
-        def work(connection: Connection) -> None:
-            connection.execute(delete(meta).where(meta.c.key == key))
-            connection.execute(insert(meta), [{"key": key, "value": value}])
-
-        self.write(work)
-
-    def recall(self, key: str) -> str | None:
-        """The fact kept under that key."""
-        statement = select(meta.c.value).where(meta.c.key == key)
-        return self.read(lambda connection: connection.execute(statement).scalar_one_or_none())
-
     def _has_orphans(self) -> bool:
         return self.read(lambda c: c.execute(_ORPHANED.limit(1)).first()) is not None
 
@@ -143,7 +135,7 @@ _ORPHANED = select(tasks.c.worker_id).where(
 )
 
 
-def _judge(connection: Connection, worker_id: str, beat_at: float, now: float) -> bool:
+def _judge(connection: Connection, worker_id: str, beat_at: float, now: float, reason: str) -> bool:
     done = connection.execute(
         update(workers)
         .where(
@@ -151,6 +143,6 @@ def _judge(connection: Connection, worker_id: str, beat_at: float, now: float) -
             workers.c.beat_at == beat_at,
             workers.c.state.in_(("alive", "draining")),
         )
-        .values(state="dead", ended_at=now, reason="no beat for a whole lease")
+        .values(state="dead", ended_at=now, reason=reason)
     )
     return done.rowcount == 1

@@ -3,12 +3,11 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, or_, select, update
 
 from genfarm_shared.schema import attempts, jobs, results, tasks
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.database import Database
+from genfarm_shared.store.database import Database, insert_new
 from genfarm_shared.tasks import JobRecord, State, Task
 
 #: Rows a statement takes; SQLite allows 32,766 bound values, a task binds about 20.
@@ -25,7 +24,7 @@ class Submitting(Database):
         """
 
         def work(connection: Connection) -> tuple[JobRecord, bool]:
-            connection.execute(_insert_new(connection, jobs), [_job_row(job)])
+            connection.execute(insert_new(connection, jobs), [_job_row(job)])
             same = jobs.c.id == job.id
             if job.identity is not None:
                 same = jobs.c.identity == job.identity
@@ -41,7 +40,7 @@ class Submitting(Database):
             now = self.clock(connection)
             for start in range(0, len(new), CHUNK):
                 rows = [_task_row(task, now) for task in new[start : start + CHUNK]]
-                connection.execute(_insert_new(connection, tasks), rows)
+                connection.execute(insert_new(connection, tasks), rows)
 
         self.write(work)
 
@@ -141,13 +140,6 @@ _RETRIED: dict[str, Any] = {
     "reason_code": None,
     "reason": None,
 }
-
-
-def _insert_new(connection: Connection, table: Table) -> Insert:
-    """An insert that leaves rows alone whose key is there already, whoever wrote them just now."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _job_row(job: JobRecord) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from genfarm_shared.schema import results, tasks, workers
+from genfarm_shared.schema import jobs, results, tasks, workers
 from genfarm_shared.store.audit import close_attempts, open_attempts
 from genfarm_shared.store.database import Database
 from genfarm_shared.tasks import Claim, Outcome, State
@@ -61,11 +61,13 @@ class Working(Database):
     def claim(self, task_ids: Sequence[str], worker_id: str) -> list[Claim]:
         """Take the right to run those tasks; ids not returned are ended, taken or unknown.
 
-        A worker that is not alive gets none. When the answer to a commit was
+        A worker that is not alive gets none, and a task whose job's deadline has passed is
+        given to nobody. When the answer to a commit was
         lost, the second try finds its own rows running and claims them anew.
         """
         alive = exists().where(workers.c.id == worker_id, workers.c.state == "alive")
-        free = self._state().in_((State.QUEUED, State.PENDING))
+        late = exists().where(jobs.c.id == tasks.c.job_id, jobs.c.deadline < bindparam("now"))
+        free = and_(self._state().in_((State.QUEUED, State.PENDING)), ~late)
         own = and_(self._state() == State.RUNNING, tasks.c.worker_id == worker_id)
         tries = itertools.count()
         statement = (
