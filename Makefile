@@ -3,13 +3,19 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test torture lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/genfarm demo
 
 test: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# The long fault tests, then ten seeds on each database: some 40 minutes.
+torture: $(VENV)/ready
+	$(BIN)/pytest -m torture
+	set -e; for store in sqlite postgresql; do for seed in 1 2 3 4 5 6 7 8 9 10; do \
+		$(BIN)/genfarm torture --seed $$seed --store $$store --json; done; done
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -19,6 +25,7 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench_intake
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

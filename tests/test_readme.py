@@ -1,6 +1,5 @@
 """Every block of the README is run as it stands, by a newcomer's means."""
 
-import json
 import os
 import re
 import signal
@@ -24,7 +23,7 @@ TESTED = {
     "python": "test_the_ten_lines_run_as_they_stand",
     "toml": "test_the_registry_example_is_read",
     "pip install genfarm": "tests/test_install.py",
-    "make demo": "test_make_demo_is_the_demo",
+    "make demo": "tests/test_demo.py",
     "genfarm up": "test_the_commands_run_one_after_the_other",
     "export GENFARM_BROKER": "test_a_cluster_worker_starts_as_shown",
 }
@@ -74,29 +73,6 @@ def test_the_ten_lines_run_as_they_stand(tmp_path: Path) -> None:
 def test_the_registry_example_is_read(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text(block("toml"), encoding="utf-8")
     assert read_catalog(tmp_path / "models.toml")["my-gpt"].slots == 64
-
-
-@pytest.mark.timeout(300)
-def test_make_demo_is_the_demo(tmp_path: Path) -> None:
-    """The same demo with fewer pictures; it kills a worker and loses nothing."""
-    shown = subprocess.run(
-        ["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "bin/genfarm demo\n" in shown.stdout
-    done = subprocess.run(
-        ["genfarm", "demo", "--items", "40", "--seconds", "0.5", "--json"],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["tasks"], found["succeeded"]) == (80, 80)
-    assert (found["lost"], found["duplicated"], found["failed"]) == (0, 0, 0)
-    assert found["flower_states"] == {"SUCCESS": 80}
-    assert found["recognised"] >= 0.9
-    assert Path(found["gallery"]).exists()
 
 
 @pytest.mark.timeout(240)

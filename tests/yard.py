@@ -21,20 +21,20 @@ REGISTRY = """
 kind = "drill"
 engine = "drill"
 slots = 32
-stall_seconds = 3.0
+stall_seconds = {stall_seconds}
 """
 
 
 class Yard:
     """A store, a broker, and worker processes that a test starts."""
 
-    def __init__(self, settings: Settings, logs: Path) -> None:
+    def __init__(self, settings: Settings, logs: Path, stall_seconds: float = 3.0) -> None:
         registry = logs / "models.toml"
-        registry.write_text(REGISTRY)
+        registry.write_text(REGISTRY.format(stall_seconds=stall_seconds))
         settings = settings.model_copy(update={"registry": str(registry)})
         self.store = Store(settings.store_url)
         self.broker = Broker(settings.broker)
-        self._settings = settings
+        self.settings = settings
         self._logs = logs
         self._workers: list[subprocess.Popen[bytes]] = []
         self._jobs = 0
@@ -47,7 +47,7 @@ class Yard:
         with log:
             process = subprocess.Popen(
                 [*command, "--device", "cpu", "--models", models],
-                env=self._settings.model_copy(update=settings).environment(),
+                env=self.settings.model_copy(update=settings).environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -55,11 +55,11 @@ class Yard:
         until(lambda: self._new(known) and self._new(known)[0].report.get("ready"))
         return self._new(known)[0]
 
-    def submit(self, kind: str, *inputs: object) -> str:
+    def submit(self, kind: str, *inputs: object, model: str = "") -> str:
         """A job of those inputs, each a mapping or the main parameter alone; returns its id."""
         self._jobs += 1
         found = find_kind(kind)
-        model = found.builtin_model or kind
+        model = model or found.builtin_model or kind
         job = JobRecord(f"job{self._jobs}", kind, model, {}, float(self._jobs))
         self.store.open_job(job)
         tasks = []

@@ -6,18 +6,23 @@ Looks and never changes anything; asks no model and no torch.
 import importlib.metadata
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 
+import psutil
 from packaging.version import Version
 
 from genfarm.devices import find_gpus
+from genfarm.flower import is_locked
 from genfarm.redis_server import find_program
 from genfarm.runfile import running
+from genfarm_shared import safety
 from genfarm_shared.errors import GenfarmError
 from genfarm_shared.queue import Broker
+from genfarm_shared.safety import Danger
 from genfarm_shared.settings import Settings, masked, misspelt
 from genfarm_shared.store import Store
 
@@ -46,7 +51,7 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, in an order in which a person would mend them."""
-    for look in (_python, _core, _worker, _gpus, _server, _broker, _store, _disk, _spelling, _omp):
+    for look in LOOKS:
         yield from _safely(look, settings)
 
 
@@ -117,15 +122,10 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     broker = Broker(url)
     try:
         broker.ping()
-        policy = broker.eviction_policy()
+        yield Finding(OK, "broker", f"{masked(url)} answers")
+        yield from _judged(safety.broker_dangers(broker), "broker", "is safe for the farm's keys")
     finally:
         broker.close()
-    yield Finding(OK, "broker", f"{masked(url)} answers")
-    if policy == "noeviction":
-        yield Finding(OK, "eviction", policy)
-    else:
-        fix = "redis-cli CONFIG SET maxmemory-policy noeviction"
-        yield Finding(FAIL, "eviction", f"{policy}: a full server drops tasks' messages", fix)
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -134,6 +134,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
     if scheme.startswith("sqlite") and file and not Path(file.partition("?")[0]).exists():
         yield Finding(OK, "store", f"{file} is not there yet; the first farm makes it")
         return
+    yield from _judged(safety.place_dangers(settings.store_url))
     store = Store(settings.store_url, migrate=False)
     try:
         if not store.is_current():
@@ -141,9 +142,34 @@ def _store(settings: Settings) -> Iterator[Finding]:
             yield Finding(WARN, "store", found, "`genfarm db upgrade`, or start the farm")
             return
         workers = store.list_workers()
+        yield from _judged(safety.host_dangers(store, settings))
     finally:
         store.close()
     yield Finding(OK, "store", f"{store.url} is at this version; {len(workers)} workers alive")
+
+
+def _judged(dangers: Iterable[Danger], what: str = "", well: str = "") -> Iterator[Finding]:
+    """Each danger as a finding; where there is none, what was looked at and that it is well."""
+    found = [Finding(FAIL if d.is_fatal else WARN, d.what, d.found, d.fix) for d in dangers]
+    yield from found or ([Finding(OK, what, well)] if well else [])
+
+
+def _flower(settings: Settings) -> Iterator[Finding]:
+    farm = running(settings.home)
+    if farm is None or farm.flower_url is None:
+        return
+    sockets = psutil.Process(farm.servers["flower"]).net_connections("tcp")
+    places = sorted({s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN})
+    exposed = [place for place in places if not ip_address(place).is_loopback]
+    found = f"listens on {', '.join(places)}"
+    if not is_locked(farm.flower_url):
+        fix = "unset FLOWER_UNAUTHENTICATED_API, then `genfarm down` and `genfarm up`"
+        yield Finding(FAIL, "flower", f"{found} and answers without a password", fix)
+    elif exposed:
+        fix = "`genfarm down` and `genfarm up`: the farm's own listens on loopback alone"
+        yield Finding(WARN, "flower", f"{found}; its password crosses the network in clear", fix)
+    else:
+        yield Finding(OK, "flower", f"{found} and asks for its password")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -156,6 +182,13 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "disk", found, "free some, or set GENFARM_HOME or GENFARM_ARTIFACTS")
     else:
         yield Finding(OK, "disk", found)
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    home = settings.home
+    if home.exists() and home.stat().st_mode & 0o077:
+        found = f"{home} is open to other users, with its prompts and results"
+        yield Finding(WARN, "home", found, f"chmod 700 {home}")
 
 
 def _spelling(_: Settings) -> Iterator[Finding]:
@@ -172,3 +205,9 @@ def _omp(settings: Settings) -> Iterator[Finding]:
     else:
         fix = "`genfarm up` sets it; for a worker by hand: export OMP_WAIT_POLICY=PASSIVE"
         yield Finding(WARN, "openmp", "threads wait busily; several workers slow each other", fix)
+
+
+LOOKS = (
+    *(_python, _core, _worker, _gpus, _server),
+    *(_broker, _store, _flower, _disk, _home, _spelling, _omp),
+)

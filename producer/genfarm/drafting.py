@@ -193,10 +193,14 @@ class _Ids:
         return first if is_number else None
 
     def _check_shape(self, given: Given, custom_id: str) -> None:
-        if not 1 <= len(custom_id) <= MAX_ID or "\x00" in custom_id:
+        # Half of a pair of surrogates, which JSON can spell, is no character to any store.
+        is_text = (
+            "\x00" not in custom_id and custom_id.encode(errors="ignore").decode() == custom_id
+        )
+        if not 1 <= len(custom_id) <= MAX_ID or not is_text:
             raise InvalidTask(
                 f"{self._place(given)}: custom_id has {len(custom_id)} characters; expected 1 to "
-                f"{MAX_ID}, none of them NUL",
+                f"{MAX_ID}, none of them NUL or half a surrogate pair",
                 param="custom_id",
                 index=given.index,
             )

@@ -16,16 +16,20 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 
 from genfarm.redis_server import LOOPBACK, write_secret
 from genfarm_shared.errors import MissingExtra, Unreachable
-from genfarm_shared.settings import Settings
+from genfarm_shared.settings import PRIVATE, Settings
 
 USER = "genfarm"
 #: Seconds that Flower may take for one answer; 20,000 tasks took it 1.1 s.
 ANSWER_SECONDS = 20.0
+#: One page of each part. Flower's /metrics and /healthcheck answer everybody; they name
+#: workers and count tasks, and show none.
+GUARDED = ("/", "/tasks", "/api/workers", "/api/tasks")
 
 
 def flower_command(port: int, address: str = LOOPBACK) -> list[str]:
@@ -41,14 +45,17 @@ def flower_command(port: int, address: str = LOOPBACK) -> list[str]:
 
 
 def flower_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
-    return {**base, "FLOWER_BASIC_AUTH": f"{USER}:{flower_password(home)}"}
+    """Its variables, the password among them; whoever has none gets no API either."""
+    own = {"FLOWER_BASIC_AUTH": f"{USER}:{flower_password(home)}"}
+    return {**base, **own, "FLOWER_UNAUTHENTICATED_API": "false"}
 
 
 def flower_password(home: Path) -> str:
     """The password of this home's Flower, made on first use."""
     path = home / "flower.password"
     if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)  # a node may join a farm elsewhere without one
+        # A node may join a farm elsewhere without one.
+        home.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         write_secret(path, secrets.token_urlsafe(16) + "\n")
     return path.read_text(encoding="utf-8").strip()
 
@@ -69,6 +76,14 @@ def is_healthy(port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def is_locked(url: str) -> bool:
+    """Whether every page that shows or does something asks for the password.
+
+    Raises Unreachable.
+    """
+    return all(_status(url + page) == HTTPStatus.UNAUTHORIZED for page in GUARDED)
 
 
 def states_seen(url: str, password: str, prefixes: tuple[str, ...], limit: int) -> dict[str, int]:
@@ -108,6 +123,17 @@ def become_flower(settings: Settings, port: int, announce: Callable[[str], None]
     environment = flower_environment(settings.environment(), settings.home)
     announce(f"http://{LOOPBACK}:{port}")
     os.execve(sys.executable, argv, environment)  # no shell is wanted
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError as error:
+        raise Unreachable(f"Flower at {url} does not answer: {error}") from error
 
 
 def _check_port(port: int) -> None:

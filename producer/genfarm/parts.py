@@ -18,6 +18,7 @@ from genfarm.devices import Count, seat_workers
 from genfarm.processes import Child, Command, end
 from genfarm.redis_server import LOOPBACK, free_port, prepare_server
 from genfarm.runfile import RunningFarm, RunningWorker, announce, withdraw
+from genfarm_shared import safety
 from genfarm_shared.errors import Unreachable
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
@@ -60,6 +61,8 @@ class Parts:
         broker = self._settings.broker or self._boot_server()
         _check_broker(broker)
         self._settings = self._settings.model_copy(update={"broker": broker})
+        # Here too, for the workers would say it only after the tables were made.
+        safety.refuse(safety.place_dangers(self._settings.store_url))
         store = Store(self._settings.store_url)
         farm = RunningFarm(
             home=self._settings.home,
@@ -80,6 +83,10 @@ class Parts:
         """Revive what dies until the farm should stop."""
         while not self._should_stop(LOOK_EVERY):
             now = time.monotonic()
+            for child in self._children():
+                if child.has_refused():  # into the supervisor's log
+                    said = f"{child.command.name} refuses to start: {child.last_words(1)}\n"
+                    sys.stderr.write(said)
             revived = [child for child in self._children() if child.revive(now)]
             if revived:
                 self._announce(farm)
@@ -159,7 +166,8 @@ class Parts:
             child.spawn(time.monotonic())
         while not is_ready():
             for child in children:
-                if child.failures >= TRIES or time.monotonic() > deadline:
+                has_failed = child.has_refused() or child.failures >= TRIES
+                if has_failed or time.monotonic() > deadline:
                     raise _will_not_start(child)
                 child.revive(time.monotonic())
             self._pause()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from genfarm_shared.safety import REFUSED
+
 #: `PR_SET_PDEATHSIG` of linux/prctl.h.
 SET_PARENT_DEATH_SIGNAL = 1
 #: Seconds before a dead child's first restart; doubled each time up to LONGEST_PAUSE.
@@ -65,7 +67,7 @@ class Child:
                 stderr=log,
                 start_new_session=True,
                 # The supervisor has one thread, which is what makes this safe.
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509
+                preexec_fn=die_with_parent(),  # noqa: PLW1509
             )
         self._started = now
 
@@ -99,6 +101,10 @@ class Child:
         finally:
             self._process.wait()
 
+    def has_refused(self) -> bool:
+        """Whether its process ended because of its settings, so that a restart changes nothing."""
+        return self._process is not None and self._process.poll() == REFUSED
+
     def last_words(self, lines: int = 5) -> str:
         """The end of the log, for a message about a child that will not start."""
         try:
@@ -129,7 +135,7 @@ def end(children: Iterable[Child], within: float) -> None:
         child.kill()
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """What a child runs before its program, so that it dies with the supervisor.
 
     macOS has no such signal; there the next start in the home ends what was left.

@@ -23,7 +23,7 @@ from genfarm.devices import Count
 from genfarm.parts import LOOK_EVERY, READY_SECONDS, Parts, ShouldStop, StartStoppedError
 from genfarm.runfile import LOCK, left_behind, running, withdraw
 from genfarm_shared.errors import GenfarmError
-from genfarm_shared.settings import Settings
+from genfarm_shared.settings import PRIVATE, Settings
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def _listen(*, detached: bool) -> ShouldStop:
 @contextmanager
 def _sole_owner(home: Path, should_stop: ShouldStop) -> Iterator[bool]:
     """Hold the home's lock; False when another supervisor holds it."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     deadline = time.monotonic() + READY_SECONDS
     # Not emptied by opening it: another's pid may stand there.
     with (home / LOCK).open("a") as lock:

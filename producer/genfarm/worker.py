@@ -16,7 +16,7 @@ from genfarm.devices import Seat, seat_workers
 from genfarm.link import locate
 from genfarm.processes import Child, Command, end
 from genfarm_shared.errors import InvalidSetting, Unreachable
-from genfarm_shared.settings import Settings
+from genfarm_shared.settings import PRIVATE, Settings
 
 Say = Callable[[str], None]
 
@@ -42,7 +42,8 @@ def run_worker_per_gpu(models: str, home: Path | None, say: Say) -> int:
     base = settings.environment()
     seats = seat_workers("auto", base, settings.threads)
     logs = settings.home / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    logs.mkdir(exist_ok=True)
     children = [
         Child(
             Command(
@@ -67,6 +68,9 @@ def _keep(children: list[Child], drain_seconds: float) -> None:
     try:
         while not asked.wait(0.2):
             for child in children:
+                if child.has_refused():
+                    words = child.last_words(1)
+                    raise InvalidSetting(f"{child.command.name} refuses to start: {words}")
                 child.revive(time.monotonic())
     finally:
         end(children, drain_seconds + 3.0)

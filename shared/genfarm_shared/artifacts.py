@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import uuid
 from typing import Any
 
@@ -16,6 +17,8 @@ import fsspec
 from genfarm_shared.errors import NotFound, Unreachable
 from genfarm_shared.tasks import Artifact
 
+#: What `put` calls a file: nothing else is ever read, so that a forged row reaches no other.
+NAME = re.compile(r"[0-9a-f]+/[0-9a-f]+\.[a-z0-9]{1,8}")
 SUFFIXES = {"image/png": ".png", "text/plain": ".txt", "application/json": ".json"}
 
 
@@ -45,7 +48,12 @@ class ArtifactStore:
         return Artifact(name, sha256, len(data), media_type)
 
     def read(self, name: str) -> bytes:
-        """The bytes of that artefact. Raises NotFound."""
+        """The bytes of that artefact. Raises NotFound, also for a name that `put` never gives."""
+        if not NAME.fullmatch(name):
+            raise NotFound(
+                f"{name[:80]!r} is no artefact's name; expected two digits, a slash and the "
+                "SHA-256 of the content. The row that names it was not written by a worker"
+            )
         try:
             with self._files.open(self.path(name), "rb") as file:
                 data: bytes = file.read()

@@ -75,8 +75,8 @@ class ItemError(GenfarmError):
     """One task ended without a result.
 
     `code` is stable and for programs (`invalid_params`, `model_unavailable`,
-    `content_filtered`, `oom`, `worker_lost`, `timeout`, `cancelled`, `expired`,
-    `quarantined`, `internal`); the message is for people.
+    `content_filtered`, `oom`, `worker_lost`, `device_lost`, `timeout`, `cancelled`,
+    `expired`, `quarantined`, `internal`); the message is for people.
     """
 
     def __init__(

@@ -2,7 +2,8 @@
 
     dispatch    pending rows become queued and are published, inside a window
     reap        a worker that stopped beating loses its tasks to others
-    reconcile   queued rows that Redis knows nothing of become pending again
+    reconcile   queued rows that Redis knows nothing of become pending again: at once when
+                Redis has restarted or was flushed, in turn for what it lost in silence
 
 Runs in every worker process; two at once are safe, because every write checks
 state again. Knows no model.
@@ -11,18 +12,19 @@ state again. Knows no model.
 import logging
 import threading
 import time
+from collections.abc import Sequence
 
 from genfarm_shared.errors import Unreachable
+from genfarm_shared.liveness import is_gone
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
+from genfarm_shared.tasks import WorkerRecord
 
 log = logging.getLogger(__name__)
 
 #: A row younger than this may be on its way between the store and Redis. Seconds.
 IN_FLIGHT = 2.0
-#: Key of the Redis run that this farm was last reconciled with.
-EPOCH = "broker_run_id"
 
 
 def dispatch(store: Store, broker: Broker, window: int) -> int:
@@ -51,30 +53,44 @@ class Keeper:
         #: Beat of each worker, and since when this keeper has seen it unchanged.
         self._beats: dict[str, tuple[float, float]] = {}
         self._ticked_at: float | None = None
-        self._reconciled_at = 0.0
-        self._run_id = ""
+        self._reconcile_at = self._wary_until = float("-inf")
+        self._farm = ""
 
     def tick(self, now: float) -> None:
         """One round; `now` is monotonic seconds. Raises Unreachable during an outage."""
         self._store.expire()
-        dead = self._reap(now)
-        restarted = self._redis_restarted()
-        if dead or restarted or self._is_due(now):
+        dead, new_run = self._reap(now), self._new_run()
+        if dead or new_run:
+            # More than once: what was too young to be judged may be lost as well.
+            self._wary_until = now + 2 * IN_FLIGHT
+            self._reconcile_at = now
+        if now >= self._reconcile_at:
             self._restore_strays()
-            self._reconcile(now)
-            if restarted:
-                self._store.remember(EPOCH, self._run_id)
+            # Of a new run of Redis even the newest rows are asked for: a doubled message is
+            # harmless, and a wait is not.
+            self._reconcile(0.0 if new_run else IN_FLIGHT)
+            if new_run:
+                self._broker.mark(self._farm, new_run)
+            is_wary = now < self._wary_until
+            self._reconcile_at = now + (IN_FLIGHT if is_wary else self._settings.reconcile_seconds)
         published = dispatch(self._store, self._broker, self._settings.window)
         if published:
             log.info("dispatched %d tasks", published)
 
     def _reap(self, now: float) -> list[str]:
-        dead = self._store.reap(self._silent(now), max_attempts=self._settings.max_attempts)
+        limit = self._settings.max_attempts
+        workers = self._store.list_workers()
+        ended = {worker.id: worker.beat_at for worker in workers if is_gone(worker.process)}
+        dead = self._store.reap(ended, max_attempts=limit, reason="its process has ended")
+        silent = self._silent(workers, now)
+        if silent:
+            dead += self._store.reap(silent, max_attempts=limit)
         for worker_id in dead:
-            log.warning("worker %s is dead: no beat for a lease; its tasks go on", worker_id)
+            why = "its process has ended" if worker_id in ended else "no beat for a lease"
+            log.warning("worker %s is dead: %s; its tasks go on", worker_id, why)
         return dead
 
-    def _silent(self, now: float) -> dict[str, float]:
+    def _silent(self, workers: Sequence[WorkerRecord], now: float) -> dict[str, float]:
         """Workers whose beat this keeper has watched stand still for a whole lease.
 
         By this process's own clock, so that no step of a clock judges anybody;
@@ -85,7 +101,7 @@ class Keeper:
         before, self._ticked_at = self._ticked_at, now
         if before is None or now - before > lease / 2:
             self._beats = {}
-        beats = {worker.id: worker.beat_at for worker in self._store.list_workers()}
+        beats = {worker.id: worker.beat_at for worker in workers}
         seen = self._beats
         self._beats = {
             i: seen[i] if i in seen and seen[i][0] == beat else (beat, now)
@@ -110,24 +126,23 @@ class Keeper:
             if back:
                 log.info("%d messages of %s are back in their queues", back, worker_id)
 
-    def _redis_restarted(self) -> bool:
-        """Whether Redis is another run than the one last reconciled with, by any keeper."""
-        run_id = self._broker.run_id()
-        if run_id == self._run_id:
-            return False
-        self._run_id = run_id
-        return self._store.recall(EPOCH) != run_id
+    def _new_run(self) -> str:
+        """The run of Redis when no keeper has compared rows with it yet, else empty.
 
-    def _is_due(self, now: float) -> bool:
-        return now - self._reconciled_at >= self._settings.reconcile_seconds
+        It restarted, or a flush took the mark away with everything else.
+        """
+        self._farm = self._farm or self._store.farm()
+        epoch = self._broker.epoch()
+        is_known = (epoch.farm, epoch.marked_run_id) == (self._farm, epoch.run_id)
+        return "" if is_known else epoch.run_id
 
-    def _reconcile(self, now: float) -> None:
-        """Rows first, Redis second: a task published between the two is not taken for lost."""
-        self._reconciled_at = now
-        queued = self._store.queued_before(IN_FLIGHT)
-        if not queued:
-            return
-        lost = set(queued) - self._broker.task_ids()
+    def _reconcile(self, seconds: float) -> None:
+        """Publish again what was queued longer ago than that and has no message.
+
+        Rows first, Redis second: a task published between the two is not taken for lost.
+        """
+        queued = self._store.queued_before(seconds)
+        lost = set(queued) - self._broker.task_ids() if queued else set[str]()
         if lost:
             log.warning("%d queued tasks have no message; publishing them again", len(lost))
             self._store.requeue(lost)

@@ -198,12 +198,18 @@ def find_kind(name: str) -> Kind:
         raise InvalidTask(message, param="kind") from None
 
 
-def check_params(kind: Kind, values: Mapping[str, Any], *, index: int | None = None) -> Params:
-    """Checked parameters with defaults filled in. Raises InvalidTask for the first fault."""
+def check_params(
+    kind: Kind, values: Mapping[str, Any], *, index: int | None = None, quotes: bool = True
+) -> Params:
+    """Checked parameters with defaults filled in. Raises InvalidTask for the first fault.
+
+    It quotes the value at fault, which may be a prompt: where others than its writer read
+    the message, ask for none.
+    """
     try:
         return kind.params.model_validate(dict(values))
     except ValidationError as error:
-        raise _fault(kind, error, index) from None
+        raise _fault(kind, error, index, quotes=quotes) from None
 
 
 def batch_key(model: str, params: Params) -> str:
@@ -211,7 +217,7 @@ def batch_key(model: str, params: Params) -> str:
     return "|".join([model, *("" if part is None else str(part) for part in params.shape())])
 
 
-def _fault(kind: Kind, error: ValidationError, index: int | None) -> InvalidTask:
+def _fault(kind: Kind, error: ValidationError, index: int | None, *, quotes: bool) -> InvalidTask:
     first = error.errors(include_url=False)[0]
     param = str(first["loc"][0]) if first["loc"] else None
     where = "" if index is None else f"input {index}: "
@@ -224,6 +230,7 @@ def _fault(kind: Kind, error: ValidationError, index: int | None) -> InvalidTask
     else:
         shown = repr(first["input"])
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        said = f"{what}={shown}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        named = f"{what}={shown}" if quotes else what
+        said = f"{named}: {first['msg'][0].lower()}{first['msg'][1:]}"
     # What became of the other inputs is for whoever writes them to say.
     return InvalidTask(f"{where}{said}", param=param, index=index)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -75,6 +76,8 @@ tasks = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     # Attempts that failed or were lost for reasons another attempt may mend.
     Column("losses", Integer, nullable=False, server_default="0"),
+    # How often a person had it run again: the only way out of a terminal state.
+    Column("retries", Integer, nullable=False, server_default="0"),
     # Engine crashes it was in; and the group of suspects it must next run with, alone in the end.
     Column("crashes", Integer, nullable=False, server_default="0"),
     Column("suspect", String(64)),
@@ -142,6 +145,7 @@ workers = Table(
     Column("node", String(200), nullable=False),
     Column("host", String(200), nullable=False),
     Column("pid", Integer, nullable=False),
+    Column("process", String(120), nullable=False, server_default=""),
     Column("device", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     # What it serves: key, kind, default, description.
@@ -156,20 +160,28 @@ workers = Table(
     Index("ix_workers_state", "state"),
 )
 
+#: Messages that no worker could use; the newest `burying.KEPT`.
 dead_letters = Table(
     "dead_letters",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False),
-    Column("source", String(32), nullable=False),
+    # The queue it was in.
+    Column("source", String(80), nullable=False),
     Column("reason", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
-    # The first 200 bytes, escaped.
+    # Bytes of the whole message.
+    Column("size", BigInteger, nullable=False),
+    # The first bytes, escaped.
     Column("head", Text, nullable=False),
+    # The whole message, to put it back; null where it was too large.
+    Column("body", LargeBinary),
     Column("task_id", String(64)),
+    Column("replayed_at", Double),
+    sqlite_autoincrement=True,
 )
 
-#: Facts about the farm itself, such as the Redis run it last saw.
+#: Facts about the farm itself, such as its name.
 meta = Table(
     "meta",
     metadata,

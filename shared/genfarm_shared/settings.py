@@ -25,6 +25,8 @@ from pydantic_settings import (
 from genfarm_shared.errors import InvalidSetting
 
 PREFIX = "GENFARM_"
+#: Mode of a folder that we make for prompts, results and passwords.
+PRIVATE = 0o700
 BROKER_SCHEMES = ("redis", "rediss")
 
 
@@ -49,9 +51,10 @@ class Settings(BaseSettings):
     device: str = "auto"
     #: CPU threads of the engine process; 0: torch decides.
     threads: int = Field(0, ge=0)
-    #: A worker that has not beaten for so long is dead. Measured: 2 s false-alarms under
-    #: load on two cores, 6 s did not.
-    lease_seconds: float = Field(6.0, ge=1.0)
+    #: A worker that has not beaten for so long is dead. On one machine the end of its process
+    #: is seen at once; this is for other hosts and for the frozen. Measured: 2 s false-alarms
+    #: under load on two cores.
+    lease_seconds: float = Field(3.0, ge=1.0)
     #: Seconds between two beats of a worker.
     beat_seconds: float = Field(1.0, gt=0)
     #: Seconds between two rounds of the keeper.
@@ -64,6 +67,8 @@ class Settings(BaseSettings):
     #: Most tasks that are written and have not ended, in the whole farm: twice a million-task
     #: job, and some 2 GB of database.
     max_open: int = Field(2_000_000, ge=1)
+    #: Seconds between two probes of a device that failed three, until one succeeds.
+    reprobe_seconds: float = Field(60.0, gt=0)
     #: Attempts a task may use before it is failed as `worker_lost`.
     max_attempts: int = Field(5, ge=1)
     #: Seconds that a stopping worker gives its running batches.

@@ -211,6 +211,8 @@ class WorkerRecord:
     version: str
     started_at: float
     beat_at: float
+    #: Name of its process, see `liveness.py`.
+    process: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
     ended_at: float | None = None
     reason: str | None = None

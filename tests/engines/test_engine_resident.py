@@ -8,7 +8,7 @@ import pytest
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output
-from genfarm_workers.engines.resident import Resident
+from genfarm_workers.engines.resident import DeviceLost, Resident
 from genfarm_workers.engines.sleep import SleepEngine
 
 from .fakes import Claimer, FakeEngine
@@ -108,7 +108,7 @@ def test_a_lost_device_ends_the_process_and_fails_no_task(
 ) -> None:
     engine.is_lost = True
     resident.enqueue(images("a")[0])
-    with pytest.raises(RuntimeError, match="CUDA error"):
+    with pytest.raises(DeviceLost, match="CUDA error"):
         resident.advance()
 
 

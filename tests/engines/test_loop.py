@@ -131,20 +131,21 @@ def test_a_model_that_cannot_load_fails_its_tasks_and_no_others(
     assert worker.seen.count("loading") == 2
 
 
-def test_a_failed_load_is_tried_again_after_its_time(entry: Entry, claim: Claimer) -> None:
-    model, tries, now = entry("m", "text-to-image", "image"), [], [0.0]
-
+@pytest.mark.parametrize("error", [ModelUnavailable("no files"), SystemExit(3), OSError("x")])
+def test_a_failed_load_is_tried_again_when_the_worker_asks(
+    entry: Entry, claim: Claimer, error: BaseException
+) -> None:
     def refuse(entry: ModelEntry, tick: object) -> Engine:
-        tries.append(now[0])
-        raise ModelUnavailable("no files")
+        raise error
 
-    ours, theirs = connections()
-    loop = Loop(Pipe(theirs), {"m": model}, refuse, clock=lambda: now[0])
-    for now[0] in (0.0, 10.0, 29.0, 31.0):
-        assert loop._place(claim("t", "text-to-image", "m", prompt="x")) is not None
-    assert tries == [0.0, 31.0]
-    ours.close()
-    theirs.close()
+    with looping(refuse, entry("m", "text-to-image", "image")) as worker:
+        for name in "abc":
+            worker.pipe.send_claims([claim(name, "text-to-image", "m", prompt="x")])
+        worker.outputs(3)
+        worker.pipe.send({"op": "reload", "model": "m"})
+        worker.pipe.send_claims([claim("d", "text-to-image", "m", prompt="x")])
+        worker.outputs(1)
+    assert (worker.seen.count("loading"), worker.seen.count("unloadable")) == (2, 2)
 
 
 def test_claims_are_checked_again(entry: Entry, claim: Claimer) -> None:

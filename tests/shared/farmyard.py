@@ -1,6 +1,8 @@
 """Jobs, tasks and workers for tests of the shared rooms."""
 
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 from genfarm_shared.store import Store
@@ -42,7 +44,7 @@ def ids(job: JobRecord, total: int) -> list[str]:
     return [f"{job.id}-{index:06d}" for index in range(total)]
 
 
-def add_worker(store: Store, name: str = "w1") -> str:
+def add_worker(store: Store, name: str = "w1", process: str = "") -> str:
     """A worker that lives."""
     store.enlist(
         WorkerRecord(
@@ -50,6 +52,7 @@ def add_worker(store: Store, name: str = "w1") -> str:
             node=f"{name}@test",
             host="test",
             pid=1,
+            process=process,
             device="cpu",
             state="alive",
             models=[],
@@ -59,6 +62,13 @@ def add_worker(store: Store, name: str = "w1") -> str:
         )
     )
     return name
+
+
+def ended_process() -> str:
+    """The name of a process that ran here and has ended."""
+    code = "from genfarm_shared.liveness import name_process; print(name_process())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def done(claim: Claim, output: Any = None) -> Outcome:

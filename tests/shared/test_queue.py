@@ -8,13 +8,15 @@ from celery import Celery
 from kombu import Connection
 
 from genfarm_shared.errors import Unreachable
-from genfarm_shared.keeper import EPOCH, Keeper, dispatch
-from genfarm_shared.queue import PREFIX, TASK_NAME, Broker, make_app
+from genfarm_shared.keeper import Keeper, dispatch
+from genfarm_shared.liveness import name_process
+from genfarm_shared.messages import TASK_NAME
+from genfarm_shared.queue import PREFIX, Broker, make_app
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import Hint, State
 
-from .farmyard import add_job, add_worker, ids, states
+from .farmyard import add_job, add_worker, ended_process, ids, states
 
 
 def test_stock_celery_reads_a_published_message(broker_url: str) -> None:
@@ -77,8 +79,7 @@ def test_all_messages_come_back_after_redis_lost_its_data(
     keeper.tick(0.0)
     with redis.Redis.from_url(broker_url) as client:
         client.flushall()
-    age_queued_rows(store)
-    keeper.tick(30.0)
+    keeper.tick(0.5)  # the next round, of rows however new
     assert Broker(broker_url).task_ids() == set(ids(job, 50))
     assert states(store, job) == {State.QUEUED: 50}
 
@@ -86,16 +87,46 @@ def test_all_messages_come_back_after_redis_lost_its_data(
 def test_a_restart_of_redis_is_noticed_by_whoever_comes_next(
     store: Store, broker_url: str, keeper: Keeper
 ) -> None:
-    """Every worker was down meanwhile; the run that rows were last compared with is on record."""
+    """Every worker was down meanwhile, and a part of the lists survived with the mark."""
     job = add_job(store, 3)
     keeper.tick(0.0)
-    assert store.recall(EPOCH) == Broker(broker_url).run_id()
-    store.remember(EPOCH, "another run")
+    broker = Broker(broker_url)
+    assert broker.epoch().marked_run_id == broker.epoch().run_id
+    broker.mark(store.farm(), "another run")
     with redis.Redis.from_url(broker_url) as client:
-        client.flushall()
+        client.rpop(f"{PREFIX}model.sleep:9", 2)
+    Keeper(store, broker, Settings.load(broker=broker_url)).tick(1.0)
+    assert broker.task_ids() == set(ids(job, 3))
+    assert broker.epoch().marked_run_id == broker.epoch().run_id
+
+
+def test_what_was_too_new_to_be_missed_at_a_death_is_asked_for_again(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    """A frozen worker took the message from its list and wrote it down nowhere."""
+    keeper.tick(0.0)
+    job = add_job(store, 1)
+    dispatch(store, Broker(broker_url), 10)
+    with redis.Redis.from_url(broker_url) as client:
+        client.delete(f"{PREFIX}model.sleep:9")
+    add_worker(store, "frozen", process=ended_process())
+    keeper.tick(0.5)
+    assert Broker(broker_url).task_ids() == set()
     age_queued_rows(store)
-    Keeper(store, Broker(broker_url), Settings.load(broker=broker_url)).tick(1.0)
-    assert Broker(broker_url).task_ids() == set(ids(job, 3))
+    keeper.tick(2.5)
+    assert Broker(broker_url).task_ids() == set(ids(job, 1))
+
+
+def test_the_end_of_a_process_here_is_seen_at_once(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    add_worker(store, "living", process=name_process())
+    add_worker(store, "elsewhere", process="another-boot/pid:[1] 1 1")
+    add_worker(store, "gone", process=ended_process())
+    keeper.tick(0.0)
+    assert [worker.id for worker in store.list_workers()] == ["elsewhere", "living"]
+    (gone,) = [worker for worker in store.list_workers(everyone=True) if worker.id == "gone"]
+    assert gone.reason == "its process has ended"
 
 
 def test_a_message_that_is_there_is_not_sent_twice(

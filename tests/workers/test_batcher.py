@@ -78,13 +78,14 @@ def test_a_task_of_more_rows_than_the_engine_has_still_goes() -> None:
     assert drain(batcher) == [["t1"]]
 
 
-def test_a_model_is_full_when_a_whole_load_waits() -> None:
+def test_a_model_has_room_until_a_whole_load_waits() -> None:
     batcher = Batcher(SLOTS)
-    for number in range(4):
-        assert not batcher.is_full("image")
+    room = []
+    for number in range(6):
+        room.append(batcher.room("image"))
         batcher.admit(hint(number, "image", "image"))
-    assert batcher.is_full("image")
-    assert not batcher.is_full("text")
+    assert room == [4, 3, 2, 1, 0, 0]
+    assert batcher.room("text") == SLOTS["text"]
 
 
 KEYS = st.sampled_from([("text", "a"), ("text", "b"), ("image", "c"), ("image", "d")])

@@ -75,7 +75,7 @@ def test_a_stopped_worker_finishes_or_gives_back(yard: Yard) -> None:
 
 def test_a_signal_to_the_whole_group_lets_batches_finish(yard: Yard) -> None:
     """As systemd and a terminal send it: the engine leaves the decision to its worker."""
-    worker = yard.start_worker()
+    worker = yard.start_worker(drain_timeout=20.0)
     job = yard.submit("sleep", 0.8)
     until(lambda: yard.store.still_mine(worker.id))
     os.kill(worker.report["engine_pid"], signal.SIGTERM)

@@ -6,6 +6,7 @@ import socket
 import sys
 
 from genfarm_shared.errors import GenfarmError
+from genfarm_shared.safety import REFUSED
 from genfarm_shared.settings import Settings
 
 
@@ -22,8 +23,9 @@ def main() -> None:
         os.environ["GENFARM_MODELS"] = given.models
     try:
         command = celery_command(given.node or (given.device or "auto").replace(":", ""))
-    except GenfarmError as error:
-        raise SystemExit(f"error: {error}") from None
+    except GenfarmError as error:  # all that can be wrong here is a setting
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(REFUSED) from None
     os.execv(sys.executable, command)
 
 

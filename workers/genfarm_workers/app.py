@@ -7,20 +7,28 @@ application that way; it connects to nothing until the worker starts.
 import logging
 import os
 import signal
+import sys
 import threading
+from functools import partial
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.worker import state as celery_state
 
-from genfarm_shared.errors import GenfarmError, InvalidSetting
-from genfarm_shared.queue import make_app
+from genfarm_shared.errors import GenfarmError, InvalidSetting, Unreachable
+from genfarm_shared.queue import Broker, make_app
+from genfarm_shared.safety import REFUSED
 from genfarm_shared.settings import Settings
 from genfarm_workers.catalog import choose, read_catalog
-from genfarm_workers.intake import Generate, Intake, queue_order
+from genfarm_workers.intake import Generate, Intake
 from genfarm_workers.node import Node, new_worker_id
+from genfarm_workers.transport import connection_class
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a stopping worker waits for its last events and acknowledgements to be sent;
+#: they take milliseconds unless Redis is away.
+SETTLE_SECONDS = 0.5
 
 
 class NodeStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
@@ -30,19 +38,23 @@ class NodeStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no 
 
     def __init__(self, worker: Any, **_options: Any) -> None:
         self._node: Node = worker.app.node
+        self._intake: Intake = worker.app.intake
+        self._give_back = worker.app.give_back
 
     def start(self, worker: Any) -> None:
         try:
             self._node.start(worker.hostname)
         except GenfarmError as error:
             log.critical("worker does not start: %s", error)
-            raise SystemExit(5) from error
+            raise SystemExit(REFUSED if isinstance(error, InvalidSetting) else 5) from error
         # Celery's own warm shutdown closes the connection first; ours lets running batches
         # end, and their messages be acknowledged, while the connection is still there.
         signal.signal(signal.SIGTERM, self._on_term)
 
     def stop(self, worker: Any) -> None:
+        """Celery has stopped taking by now, so nothing is left behind in the worker's hands."""
         self._node.drain()
+        self._give_back()
 
     def _on_term(self, _signum: int, _frame: object) -> None:
         signal.signal(signal.SIGTERM, self._on_second_term)
@@ -54,6 +66,7 @@ class NodeStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no 
     def _drain(self) -> None:
         try:
             self._node.drain()
+            self._intake.settle(SETTLE_SECONDS)
         finally:
             celery_state.should_stop = 0
 
@@ -68,15 +81,26 @@ def make_worker_app(settings: Settings) -> Celery:
     catalog = choose(read_catalog(settings.registry_path), settings.models)
     intake = Intake(catalog)
     worker_id = new_worker_id()
-    app = make_app(
-        settings.broker, list(catalog), worker_id=worker_id, queue_order=queue_order(intake)
-    )
+    app = make_app(settings.broker, list(catalog), worker_id=worker_id)
     # No pool runs tasks; and nothing but the lines of the batcher bounds what is taken in.
     app.conf.update(worker_pool="solo", worker_concurrency=1, worker_prefetch_multiplier=0)
+    app.amqp.Connection = connection_class(intake)
     app.register_task(Generate(intake))
+    app.intake = intake
     app.node = Node(settings, worker_id, catalog, intake)
+    app.give_back = partial(_give_back, settings.broker, worker_id)
     app.steps["worker"].add(NodeStep)
     return app
+
+
+def _give_back(url: str, worker_id: str) -> None:
+    broker = Broker(url)
+    try:
+        broker.restore(worker_id)
+    except Unreachable as error:  # another worker's keeper does it once Redis is there again
+        log.warning("the messages of %s are given back later: %s", worker_id, error)
+    finally:
+        broker.close()
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery has no types
@@ -91,7 +115,8 @@ def _load() -> Celery:
     try:
         return make_worker_app(Settings.load())
     except GenfarmError as error:
-        raise SystemExit(f"error: {error}") from None
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(REFUSED if isinstance(error, InvalidSetting) else 1) from None
 
 
 app = _load()

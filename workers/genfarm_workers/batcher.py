@@ -8,7 +8,7 @@ better by waiting. Models take turns, and so do the keys of one model.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from genfarm_shared.tasks import ALONE, Hint
@@ -51,15 +51,12 @@ class Batcher:
         lines.setdefault(hint.batch_key, deque()).append(hint)
         return True
 
-    def is_full(self, model: str) -> bool:
-        """Whether a whole engine load of that model waits here, so that others should take more."""
-        lines = self._lines.get(model)
-        if not lines:
-            return False
-        return (
-            sum(self._rows(hint) for line in lines.values() for hint in line)
-            >= (self._slots[model])
-        )
+    def room(self, model: str) -> int:
+        """How many more rows of that model may wait here: a whole engine load in all, so that
+        others get what is above it."""
+        lines = self._lines.get(model, OrderedDict()).values()
+        waiting = sum(self._rows(hint) for line in lines for hint in line)
+        return max(0, self._slots[model] - waiting)
 
     def next_batch(self, in_hand: Mapping[str, int]) -> Batch | None:
         """The next tasks to run, or None while nothing waits or nothing fits.
@@ -77,6 +74,14 @@ class Batcher:
                 if hints:
                     return self._take(model, key, hints)
         return None
+
+    def shed(self, is_unwanted: Callable[[str], bool]) -> list[Hint]:
+        """Take the lines of unwanted models out; returns what waited in them."""
+        unwanted = [model for model in self._lines if is_unwanted(model)]
+        lines = [line for model in unwanted for line in self._lines.pop(model).values()]
+        hints = [hint for line in lines for hint in line]
+        self._ids.difference_update(hint.task_id for hint in hints)
+        return hints
 
     def waiting(self) -> int:
         """How many tasks wait."""

@@ -29,6 +29,9 @@ class ModelEntry(BaseModel):
     #: `zoo:<name>` (shipped), a directory, or `<hub repo>[@<revision>]`; empty for engines
     #: that need no files.
     source: str = ""
+    #: Hash of the model's `genfarm.sha256`, as `genfarm models pin KEY` prints it; empty: not
+    #: pinned here.
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     #: torch dtype name; `auto` is float32 on a CPU and bfloat16 on a GPU.
     dtype: str = "auto"
     #: Batch rows on the device at once. Fixed, because a fixed shape keeps a task's bytes
@@ -63,6 +66,13 @@ def choose(catalog: Mapping[str, ModelEntry], keys: list[str]) -> dict[str, Mode
             "Add it to models.toml in GENFARM_HOME or correct the name"
         )
     return {key: catalog[key] for key in keys} if keys else dict(catalog)
+
+
+def sick_file(catalog: Mapping[str, ModelEntry]) -> str:
+    """The file that a drill names in its limit `sick_while`: the device counts as sick while
+    the file exists. Empty where no drill is served."""
+    drills = (entry for entry in catalog.values() if entry.engine == "drill")
+    return next((str(e.limits["sick_while"]) for e in drills if "sick_while" in e.limits), "")
 
 
 def _read_file(path: Path) -> dict[str, ModelEntry]:

@@ -1,10 +1,21 @@
-"""Pins an engine process to one device, before it starts. Imports no torch."""
+"""Pins an engine process to one device, and probes it. Imports no torch."""
 
+import contextlib
 import shutil
 import subprocess
+import sys
 
 from genfarm_shared.errors import InvalidSetting
-from genfarm_workers.host import Pin
+from genfarm_workers.spawn import Pin, spell
+
+#: Seconds that a probe may take: the import of torch from a slow disk, and CUDA's start.
+PROBE_SECONDS = 60.0
+#: Probes that fail in a row before the device counts as sick.
+PROBES = 3
+#: Seconds between those.
+PROBE_PAUSE = 2.0
+#: Characters of a failed probe's last line that are kept.
+_SAID = 200
 
 
 def list_gpus() -> list[str]:
@@ -36,3 +47,54 @@ def pin(device: str, threads: int) -> Pin:
     # Without PCI order, CUDA numbers the fastest card 0 and nvidia-smi another.
     visible = {"CUDA_VISIBLE_DEVICES": name, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return Pin("cuda", visible, threads)
+
+
+class Prober:
+    """Probes one device, each time in a new process. For one thread."""
+
+    def __init__(self, pin: Pin, reprobe_seconds: float, drill: str = "") -> None:
+        """`drill` is a file while which exists the device counts as sick."""
+        self._pin = pin
+        self._reprobe_seconds = reprobe_seconds
+        self._command = [sys.executable, "-m", "genfarm_workers.probe", "--device", pin.device]
+        self._command += ["--drill", drill] if drill else []
+        self._failed = 0
+
+    def probe(self) -> str | None:
+        """What is wrong with the device, None where nothing is."""
+        fault = _run(self._command, self._pin)
+        self._failed = 0 if fault is None else self._failed + 1
+        return fault
+
+    @property
+    def is_sick(self) -> bool:
+        """Whether so many probes have failed that no task should wait for the next."""
+        return self._failed >= PROBES
+
+    def pause_seconds(self) -> float:
+        """How long to wait before the next."""
+        return self._reprobe_seconds if self.is_sick else min(PROBE_PAUSE, self._reprobe_seconds)
+
+
+def _run(command: list[str], pin: Pin) -> str | None:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=pin.variables(),
+    )
+    try:
+        _, said = process.communicate(timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        # Not waited for without end, as `subprocess.run` does: a sick driver may keep it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=PROBE_PAUSE)
+        return f"the device did not answer within {PROBE_SECONDS:.0f} s"
+    if process.returncode == 0:
+        return None
+    last = said.strip().rpartition("\n")[2][:_SAID]
+    return f"the probe of the device {spell(process.returncode)}: {last or 'it said nothing'}"

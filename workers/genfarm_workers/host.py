@@ -5,26 +5,21 @@ engine segfaults, hangs or runs out of memory only the engine dies, and the
 claims in its hands come back from here. Knows no store and no queue.
 """
 
-import contextlib
-import json
 import logging
-import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 from genfarm_shared.tasks import Claim
+from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.pipe import Pipe
+from genfarm_workers.device import Prober
 from genfarm_workers.recorder import Ended
+from genfarm_workers.spawn import Pin, Spawned, spawn, spell
+from genfarm_workers.verdict import Death
 
 log = logging.getLogger(__name__)
 
@@ -36,35 +31,20 @@ LOAD_SECONDS = 1800.0
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: An engine that lived so long has recovered; the next death pauses from the start.
 RECOVERED_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """Where an engine process runs."""
-
-    #: `cpu` or `cuda`, as torch names it inside the process.
-    device: str
-    #: Variables it starts with, such as CUDA_VISIBLE_DEVICES.
-    environment: Mapping[str, str]
-    threads: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """How an engine process ended."""
-
-    #: The claims in its hands.
-    held: list[Claim]
-    #: For people.
-    reason: str
-    #: By SIGKILL from outside: a person, or the system for want of memory.
-    was_killed: bool
+#: Seconds beyond its turn after which `receive` was late itself: this process stood still, and
+#: the engine with it perhaps, so that its silence means nothing.
+LATE_SECONDS = 1.0
 
 
 class EngineHost:
     """One engine process at a time, and the claims in its hands. Thread-safe."""
 
-    def __init__(self, pin: Pin, catalog: Mapping[str, ModelEntry]) -> None:
+    def __init__(
+        self, pin: Pin, catalog: Mapping[str, ModelEntry], bench: Bench, prober: Prober
+    ) -> None:
+        """`bench` is told how loads go; `prober` is for whoever restarts the engine."""
+        self.bench = bench
+        self.prober = prober
         self._pin = pin
         self._catalog = catalog
         self._lock = threading.RLock()
@@ -72,39 +52,38 @@ class EngineHost:
         # be able to go on meanwhile, or both processes wait for each other.
         self._sending = threading.Lock()
         self._in_hand: dict[str, Claim] = {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Pipe | None = None
-        self._socket: socket.socket | None = None
+        self._engine: Spawned | None = None
         self._dropped: list[str] = []
-        self._heard_at = 0.0
-        self._started_at = 0.0
         self._deaths = 0
-        self._reason = ""
+        self._young_deaths = 0
+        #: What engines found out of memory's limits: by model, by batch key.
+        self._ceilings: dict[str, dict[str, int]] = {}
+        self._shortages = 0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forget what was known of the engine process before."""
+        self._heard_at = self._started_at = self._listened_at = time.monotonic()
         self._ready = False
-        self._loading = False
+        self._loading: str | None = None
+        self._stepping: str | None = None
         self._loaded: dict[str, float] = {}
+        #: Models whose failed load the engine remembers.
+        self._unloadable: set[str] = set()
+        self._hung = self._lost = ""
+        self._is_gone = False
 
     def start(self) -> None:
         """Start the engine process; it says `ready` through `receive`."""
-        ours, theirs = socket.socketpair()
-        catalog = {key: entry.model_dump(mode="json") for key, entry in self._catalog.items()}
-        command = [sys.executable, "-m", "genfarm_workers.loop", "--fd", str(theirs.fileno())]
-        command += ["--device", self._pin.device, "--threads", str(self._pin.threads)]
-        command += ["--catalog", json.dumps(catalog)]
-        with theirs, self._lock:
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **self._pin.environment},
-            )
-            self._socket = ours
-            self._pipe = Pipe(Connection(os.dup(ours.fileno())))
-            self._heard_at = self._started_at = time.monotonic()
-            self._ready = self._loading = False
-            self._loaded = {}
-            self._reason = ""
-        log.info("engine %d started on %s", self._process.pid, self._pin.device)
+        with self._lock:
+            self._begin_anew()
+            self._engine = spawn(self._pin, self._catalog, self._ceilings)
+        log.info("engine %d started on %s", self._engine.pid, self._pin.device)
+
+    def is_up(self) -> bool:
+        """Whether there is an engine process to hand claims to."""
+        with self._lock:
+            return self._engine is not None
 
     def submit(self, claims: Sequence[Claim]) -> bool:
         """Hand claims to the engine; False when they are still the caller's, because it died.
@@ -112,15 +91,19 @@ class EngineHost:
         Blocks while the engine does not read, during a load say.
         """
         with self._lock:
-            pipe = self._pipe
-            if pipe is None:
+            engine = self._engine
+            if engine is None:
                 return False
             if not self._in_hand:
                 self._heard_at = time.monotonic()
             self._in_hand.update((claim.task_id, claim) for claim in claims)
+            again = {claim.model for claim in claims} & self._unloadable
+            self._unloadable -= again
         try:
             with self._sending:
-                pipe.send_claims(claims)
+                for model in again:
+                    engine.pipe.send({"op": "reload", "model": model})
+                engine.pipe.send_claims(claims)
         except (OSError, TypeError):  # TypeError: closed under a half-sent message
             with self._lock:
                 ours = [c for c in claims if self._in_hand.pop(c.task_id, None) is not None]
@@ -137,11 +120,11 @@ class EngineHost:
     def tell(self) -> None:
         """Tell the engine what was dropped, so that it stops at its next step. May block."""
         with self._lock:
-            pipe, gone, self._dropped = self._pipe, self._dropped, []
-        if gone and pipe is not None:
+            engine, gone, self._dropped = self._engine, self._dropped, []
+        if gone and engine is not None:
             try:
                 with self._sending:
-                    pipe.send({"op": "drop", "task_ids": gone})
+                    engine.pipe.send({"op": "drop", "task_ids": gone})
             except (OSError, TypeError):
                 log.info("engine died while tasks were being dropped; nothing is left to drop")
 
@@ -150,40 +133,54 @@ class EngineHost:
 
         Only for one thread. After None, `bury` says what it held and `start` begins anew.
         """
-        pipe = self._pipe
-        if pipe is None:
+        engine = self._engine
+        if engine is None:
             return None
         try:
-            message = pipe.receive(timeout)
+            message = engine.pipe.receive(timeout)
         except (EOFError, OSError):
             return None
+        except (TypeError, ValueError):  # closed under it
+            if self._engine is engine:
+                raise
+            return None
+        self._forgive_if_late(timeout)
         if message is None:
-            self._kill_if_hung()
-            return []
+            self._kill_if_hung(engine)
+            # In two turns, for what it said before it went; a child of its own may keep the
+            # pipe open beyond its end.
+            was_gone, self._is_gone = self._is_gone, engine.is_gone()
+            return None if was_gone else []
         self._heard_at = time.monotonic()
         return self._handle(message)
 
     def bury(self) -> Death:
         """What the dead engine held, and why it died."""
         with self._lock:
-            process, self._process = self._process, None
-            pipe, self._pipe = self._pipe, None
+            engine, self._engine = self._engine, None
             held = list(self._in_hand.values())
             self._in_hand.clear()
             self._dropped = []
-        if self._socket is not None:
-            _shut(self._socket)  # wakes a sender that is blocked, and the engine's reader
-        code = _end(process) if process is not None else 0
-        if pipe is not None:
-            pipe.close()
+        code = engine.end() if engine is not None else 0
+        killed = code == -signal.SIGKILL and not self._hung
+        # One that worked and died of it is its tasks' matter: they are made suspects.
+        worked = self._ready and (bool(held) or killed)
         lived = time.monotonic() - self._started_at
-        self._deaths = 1 if lived > RECOVERED_SECONDS else self._deaths + 1
-        reason = self._reason or f"the engine process {_spell(code)}"
-        return Death(held, reason, was_killed=code == -signal.SIGKILL and not self._reason)
+        self._deaths += 1
+        self._young_deaths = 0 if worked or lived > RECOVERED_SECONDS else self._young_deaths + 1
+        return Death(
+            held,
+            self._lost or self._hung or f"the engine process {spell(code)}",
+            was_killed=killed,
+            was_ready=self._ready,
+            was_hung=bool(self._hung),
+            lost_device=bool(self._lost),
+            loading=self._loading,
+        )
 
     def pause_seconds(self) -> float:
-        """How long to wait before the next start; grows while engines keep dying young."""
-        return PAUSES[min(max(self._deaths - 1, 0), len(PAUSES) - 1)]
+        """How long to wait before the next start; grows while engines die with nothing done."""
+        return PAUSES[min(max(self._young_deaths - 1, 0), len(PAUSES) - 1)]
 
     def rows_in_hand(self) -> dict[str, int]:
         """Batch rows that the engine holds of each model, waiting in it or on the device."""
@@ -201,12 +198,16 @@ class EngineHost:
     def report(self) -> dict[str, Any]:
         """What to say of the engine in the worker's beat."""
         with self._lock:
+            ceilings = {key: n for known in self._ceilings.values() for key, n in known.items()}
             return {
-                "engine_pid": self._process.pid if self._process is not None else None,
+                "engine_pid": self._engine.pid if self._engine is not None else None,
                 "ready": self._ready,
                 "loaded": dict(self._loaded),
                 "in_hand": len(self._in_hand),
                 "deaths": self._deaths,
+                "ceilings": ceilings,
+                "shortages": self._shortages,
+                **self.bench.report(),
             }
 
     def stop(self) -> list[Claim]:
@@ -217,19 +218,21 @@ class EngineHost:
         return self.bury().held
 
     def _handle(self, message: Mapping[str, Any]) -> list[Ended]:
-        match message["op"]:
-            case "ready":
-                self._ready = True
-            case "loading":
-                self._loading = True
-                log.info("engine loads %s", message["model"])
-            case "loaded":
-                self._loading = False
-                self._loaded[message["model"]] = message["seconds"]
-                log.info("engine loaded %s in %.1f s", message["model"], message["seconds"])
-            case "outputs":
-                self._loading = False  # a load that failed says so with its tasks' failures
-                with self._lock:
+        with self._lock:
+            match message["op"]:
+                case "ready":
+                    self._ready = True
+                    self.bench.unpark()
+                case "loading" | "loaded" | "unloadable":
+                    self._note_load(message)
+                case "stepping":
+                    self._stepping = message["model"]
+                case "shortage":
+                    self._shortages += 1
+                    self._ceilings[message["model"]] = message["ceilings"]
+                case "lost":
+                    self._lost = f"the device was lost: {message['reason']}"
+                case "outputs":
                     return [
                         Ended(claim, output)
                         for output in message["outputs"]
@@ -237,40 +240,50 @@ class EngineHost:
                     ]
         return []
 
-    def _kill_if_hung(self) -> None:
-        """Only silence during compute counts: a healthy engine speaks twice a second."""
+    def _note_load(self, message: Mapping[str, Any]) -> None:
+        model = message["model"]
+        self._loading = None
+        match message["op"]:
+            case "loading":
+                self._loading = model
+                log.info("engine loads %s", model)
+            case "loaded":
+                self._loaded[model] = message["seconds"]
+                self.bench.clear(model)
+                log.info("engine loaded %s in %.1f s", model, message["seconds"])
+            case "unloadable":
+                self._unloadable.add(model)
+                self.bench.blame(model, message["reason"])
+
+    def _forgive_if_late(self, timeout: float) -> None:
+        now = time.monotonic()
+        if now - self._listened_at > timeout + LATE_SECONDS:
+            self._heard_at = now
+        self._listened_at = now
+
+    def _kill_if_hung(self, engine: Spawned) -> None:
+        """Only silence during work counts: a healthy engine speaks twice a second."""
         with self._lock:
             silent = time.monotonic() - self._heard_at
-            if not self._ready:
-                limit = START_SECONDS
-            elif self._loading:
-                limit = LOAD_SECONDS
-            elif self._in_hand:
-                limit = max(self._catalog[c.model].stall_seconds for c in self._in_hand.values())
-            else:
-                return
-            if silent > limit and self._process is not None:
-                self._reason = f"the engine process gave no sign of life for {silent:.0f} s"
-                log.error("engine %d killed: %s", self._process.pid, self._reason)
-                self._process.kill()
+            limit = self._patience()
+            if limit is not None and silent > limit and not self._hung:
+                doing = f" while it loaded {self._loading}" if self._loading else ""
+                self._hung = (
+                    f"the engine process hung: no sign of life for {silent:.0f} s{doing}, "
+                    "so it was killed"
+                )
+                log.error("engine %d: %s", engine.pid, self._hung)
+                engine.kill()
 
-
-def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the other end is gone already
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
-
-
-def _end(process: subprocess.Popen[bytes], patience: float = 2.0) -> int:
-    """Wait for the process to end, then make it."""
-    try:
-        return process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def _spell(code: int) -> str:
-    if code >= 0:
-        return f"exited with code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
+    def _patience(self) -> float | None:
+        """Seconds of silence that are allowed now, None for any."""
+        if not self._ready:
+            return START_SECONDS
+        if self._loading is not None:
+            return LOAD_SECONDS
+        if not self._in_hand:
+            return None
+        models = {claim.model for claim in self._in_hand.values()}
+        if self._stepping in models:
+            models = {self._stepping}
+        return max(self._catalog[model].stall_seconds for model in models)

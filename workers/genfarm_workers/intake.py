@@ -1,30 +1,43 @@
-"""Takes messages straight from Celery's consumer and holds them un-acked.
+"""Takes checked messages from the transport and holds them un-acked.
 
 The task's `Strategy` is Celery's own seam: no pool is in the way, and Celery
-still answers pings and Flower. A model whose line is full is left out of the
-next blocking pop, so that other workers get its tasks. Knows no model and no
-store.
+still answers pings and Flower. A model whose line is full has no room, and the
+transport leaves its messages to other workers. Knows no model and no store.
 """
 
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
-from kombu.utils.scheduling import round_robin_cycle
+from kombu.exceptions import OperationalError
 
-from genfarm_shared.queue import TASK_NAME, queue_name
+from genfarm_shared.messages import (
+    TASK_NAME,
+    Letter,
+    Refused,
+    open_message,
+    queue_name,
+    read_hint,
+)
 from genfarm_shared.tasks import Claim, Hint, State
+from genfarm_workers.transport import Message, Taken
 
 log = logging.getLogger(__name__)
 
 #: Seconds for which events and acknowledgements are gathered. One by one they cost three
 #: round trips a task on Celery's thread; nobody watching Flower sees 50 ms.
 FLUSH_SECONDS = 0.05
+#: Events that Celery sends in one broadcast. Its own limit of 24 made them half of the intake's
+#: work under load.
+EVENTS = 512
+#: Characters of a message's own words that Flower is shown; a farm's are shorter.
+SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +45,8 @@ class Held:
     """A message in this worker's hands."""
 
     hint: Hint
-    acknowledge: Callable[[], object]
+    #: Its field in the worker's un-acked hash.
+    tag: str
     #: How Flower names the task.
     shadow: str
     argsrepr: str
@@ -52,57 +66,100 @@ class End:
 
 
 class Intake:
-    """The messages of one worker. `receive` runs on Celery's thread, the rest on any."""
+    """The messages of one worker, and the door behind its transport.
+
+    What the transport calls, and `receive`, run on Celery's thread; the rest on any.
+    """
 
     def __init__(self, models: Collection[str]) -> None:
         self._models = frozenset(models)
         self._held: dict[str, Held] = {}
-        #: Since the last flush: events with their fields, and messages to let go.
+        #: How many of them there are of each model.
+        self._count: Counter[str] = Counter()
+        #: Un-acked entries in this worker's care, until Redis has forgotten them.
+        self._tags: set[str] = set()
+        #: Since the last flush: events with their fields, and entries to let go.
         self._events: list[tuple[str, dict[str, Any]]] = []
-        self._done: list[Held] = []
+        self._done: list[str] = []
         self._is_arranged = False
         self._lock = threading.Lock()
         self._consumer: Any = None
         self._offer: Callable[[Hint], bool] = lambda hint: False
-        self._is_full: Callable[[str], bool] = lambda model: True
-        self._bury: Callable[[str, bytes], None] = lambda reason, body: None
+        self._room: Callable[[str], int] = lambda model: 0
+        self._bury: Callable[[Sequence[tuple[str, Letter]]], None] = lambda letters: None
 
     def connect(
         self,
         offer: Callable[[Hint], bool],
-        is_full: Callable[[str], bool],
-        bury: Callable[[str, bytes], None],
+        room: Callable[[str], int],
+        bury: Callable[[Sequence[tuple[str, Letter]]], None],
     ) -> None:
-        """Say where hints go, how to ask whether a model's line is full, and where unreadable
-        messages are kept."""
+        """Say where hints go, how to ask for the room in a model's line, and who takes refused
+        messages, each with its tag; `forget` is then told."""
         self._offer = offer
-        self._is_full = is_full
+        self._room = room
         self._bury = bury
 
-    def is_open(self, queue: str) -> bool:
-        """Whether messages of that queue are wanted now."""
-        return not self._is_full(queue.removeprefix(queue_name("")))
-
-    def receive(self, consumer: Any, message: Any, acknowledge: Callable[[], object]) -> None:
-        """Hold one message and offer its hint; one that nobody can use is kept as a dead letter."""
+    def attach(self, consumer: Any) -> None:
+        """Speak through that consumer from now on: the first, or the one of a new connection."""
         self._consumer = consumer
-        try:
-            hint = self._read(message)
-        except InvalidTaskError as error:
-            log.warning("dead letter: %s", error)
-            self._bury(str(error)[:64], bytes(str(message.body), "utf-8", "replace"))
-            acknowledge()
-            return
-        headers = message.headers
-        held = Held(
-            hint, acknowledge, headers.get("shadow") or TASK_NAME, headers.get("argsrepr") or ""
-        )
         with self._lock:
+            self._is_arranged = False  # what the old connection had arranged went with it
+        self._arrange_flush()
+
+    def room(self, queue: str) -> int:
+        """How many messages of that queue are wanted now."""
+        return self._room(queue.removeprefix(queue_name("")))
+
+    def in_hand(self, queue: str) -> int:
+        """How many messages of that queue are held."""
+        with self._lock:
+            return self._count[queue.removeprefix(queue_name(""))]
+
+    def check(self, taken: Taken) -> dict[str, Any]:
+        """The envelope for kombu, its hint under `hint`. Raises Refused."""
+        envelope = open_message(taken.raw, taken.size)
+        hint = envelope["hint"] = read_hint(envelope)
+        if hint.model not in self._models:
+            raise Refused("unknown_model")
+        return envelope
+
+    def refuse(self, refused: Sequence[tuple[Taken, str]]) -> None:
+        """Have messages kept as dead letters that nobody can use."""
+        with self._lock:
+            self._tags.update(taken.tag for taken, _ in refused)
+        for taken, reason in refused:
+            log.warning("dead letter from %s, %d bytes: %s", taken.queue, taken.size, reason)
+        self._bury([(t.tag, Letter(t.queue, reason, t.raw, t.size)) for t, reason in refused])
+
+    def holds(self, tag: str) -> bool:
+        """Whether that un-acked entry is in this worker's care."""
+        with self._lock:
+            return tag in self._tags
+
+    def forget(self, tags: Iterable[str]) -> None:
+        """Let go of un-acked entries, without a word to Flower."""
+        with self._lock:
+            self._done += tags
+        self._wake()
+
+    def receive(self, message: Message) -> None:
+        """Hold one message and offer its hint."""
+        hint, headers = message.hint, message.headers
+        if hint is None:
+            raise InvalidTaskError("a task came past the farm's transport. This is a bug.")
+        words = [_shown(headers.get(name)) for name in ("shadow", "argsrepr")]
+        held = Held(hint, message.delivery_tag, words[0] or TASK_NAME, words[1])
+        with self._lock:
+            self._tags.add(held.tag)
             double = hint.task_id in self._held
-            if not double:
+            if double:  # the message in hand stands for both
+                self._done.append(held.tag)
+            else:
                 self._held[hint.task_id] = held
-        if double:  # the message in hand stands for both
-            acknowledge()
+                self._count[hint.model] += 1
+        self._arrange_flush()
+        if double:
             return
         self._note("received", held, args=held.argsrepr, kwargs="{}", retries=0)
         if not self._offer(hint):
@@ -112,33 +169,46 @@ class Intake:
         """Tell Flower that those tasks are on the engine."""
         for held in self._find(claim.task_id for claim in claims):
             self._note("started", held)
+        self._wake()
 
     def acknowledge(self, ends: Sequence[End]) -> None:
         """Let go of those tasks' messages, and tell Flower how the tasks ended."""
-        for end in ends:
-            for held in self._find([end.task_id], forget=True):
-                event, fields = _event(end)
-                if event:
-                    self._note(event, held, **fields)
-                self._done.append(held)
-        self._arrange_flush()
+        end_of = {end.task_id: end for end in ends}
+        found = self._find(end_of, forget=True)
+        for held in found:
+            event, fields = _event(end_of[held.hint.task_id])
+            if event:
+                self._note(event, held, **fields)
+        self.forget(held.tag for held in found)
 
-    def _read(self, message: Any) -> Hint:
-        hint = _hint(message)
-        if hint.model not in self._models:
-            raise InvalidTaskError(f"this worker serves no model {hint.model[:64]!r}")
-        return hint
+    def settle(self, seconds: float) -> None:
+        """Have what was noted sent now; returns after that, or after so long."""
+        hub, settled = getattr(self._consumer, "hub", None), threading.Event()
+        if hub is not None:
+            hub.call_soon(self._flush)
+            hub.call_soon(settled.set)
+            settled.wait(seconds)
 
     def _find(self, task_ids: Iterable[str], *, forget: bool = False) -> list[Held]:
         with self._lock:
             get = self._held.pop if forget else self._held.get
-            return [held for task_id in task_ids if (held := get(task_id, None)) is not None]
+            found = [held for task_id in task_ids if (held := get(task_id, None)) is not None]
+            if forget:
+                self._count.subtract(held.hint.model for held in found)
+        return found
 
     def _note(self, event: str, held: Held, **fields: Any) -> None:
         """Keep an event for the next flush, with the time at which it happened."""
         fields |= {"uuid": held.hint.task_id, "name": held.shadow, "timestamp": time.time()}
-        self._events.append((f"task-{event}", fields))
+        with self._lock:
+            self._events.append((f"task-{event}", fields))
+
+    def _wake(self) -> None:
+        """Have Celery's thread flush soon, and ask for messages at once: there may be room."""
         self._arrange_flush()
+        hub = getattr(self._consumer, "hub", None)
+        if hub is not None:
+            hub.call_soon(_look_again)
 
     def _arrange_flush(self) -> None:
         """Have Celery's thread flush soon: its connection is not for two threads at once."""
@@ -150,18 +220,33 @@ class Intake:
         hub.call_soon(lambda: hub.call_later(FLUSH_SECONDS, self._flush))
 
     def _flush(self) -> None:
-        """Events first and out of their buffer: once its message is gone nobody sends them."""
+        """Events first and out of their buffer: once its message is gone nobody sends them.
+
+        Without a connection the entries wait for the next one, which `attach` tells of.
+        """
         with self._lock:
             self._is_arranged = False
             events, self._events = self._events, []
             done, self._done = self._done, []
+        try:
+            self._send(events)
+            if done:
+                self._consumer.task_consumer.channel.qos.let_go(done)
+        except (*self._consumer.connection_errors, OperationalError, AttributeError) as error:
+            log.warning("%d messages are let go of later: %s", len(done), error)
+            with self._lock:
+                self._done = done + self._done
+            return
+        with self._lock:
+            self._tags.difference_update(done)
+
+    def _send(self, events: Sequence[tuple[str, dict[str, Any]]]) -> None:
         dispatcher = self._consumer.event_dispatcher
         if dispatcher is not None and dispatcher.enabled:
+            dispatcher.buffer_limit = EVENTS
             for event, fields in events:
                 dispatcher.send(event, **fields)
             dispatcher.flush()
-        for held in done:
-            held.acknowledge()
 
 
 class Generate(Task):  # type: ignore[misc]  # celery has no types
@@ -182,25 +267,23 @@ class Generate(Task):  # type: ignore[misc]  # celery has no types
 
 
 def strategy(task: Generate, app: Celery, consumer: Any, **_options: Any) -> Callable[..., None]:
-    """What Celery calls with each message of `Generate`."""
+    """What Celery calls with each message of `Generate`; asked for with each connection."""
+    task.intake.attach(consumer)
 
     def take(
-        message: Any, body: Any, ack: Callable[..., object], reject: Any, callbacks: Any, **_: Any
+        message: Message, body: Any, ack: Any, reject: Any, callbacks: Any, **_options: Any
     ) -> None:
-        # A connection that broke meanwhile is logged, not raised: the row is recorded anyway.
-        task.intake.receive(consumer, message, lambda: ack(log, consumer.connection_errors))
+        task.intake.receive(message)
 
     return take
 
 
-def queue_order(intake: Intake) -> Callable[[], round_robin_cycle]:
-    """Kombu's `queue_order_strategy`: in turn, leaving out queues that are not open."""
+def _look_again() -> None:
+    """Nothing: that the hub goes round is enough for the transport to ask again."""
 
-    class OpenQueues(round_robin_cycle):  # type: ignore[misc]  # kombu has no types
-        def consume(self, n: int) -> list[str]:
-            return [queue for queue in super().consume(n) if intake.is_open(queue)]
 
-    return OpenQueues
+def _shown(words: object) -> str:
+    return words[:SHOWN] if isinstance(words, str) else ""
 
 
 def _event(end: End) -> tuple[str, dict[str, Any]]:
@@ -213,16 +296,3 @@ def _event(end: End) -> tuple[str, dict[str, Any]]:
         case State.CANCELLED | State.EXPIRED:
             return "revoked", {"terminated": False, "signum": None, "expired": False}
     return "", {}
-
-
-def _hint(message: Any) -> Hint:
-    try:
-        kind, model, batch_key, rows = message.payload[0]
-        task_id = message.headers["id"]
-        priority = 9 - int(message.properties.get("priority") or 0)
-        well_formed = isinstance(rows, int) and rows > 0 and 0 <= priority <= 9
-        if well_formed and all(isinstance(s, str) for s in (kind, model, batch_key, task_id)):
-            return Hint(task_id, kind, model, batch_key, rows, priority)
-    except (ValueError, LookupError, TypeError) as error:
-        raise InvalidTaskError(f"not a message of genfarm: {error}") from error
-    raise InvalidTaskError("not a message of genfarm: expected [kind, model, batch key, rows]")

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,8 +25,9 @@ from genfarm_shared.kinds import batch_key, check_params, find_kind
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines.memory import free_memory, is_device_lost
 from genfarm_workers.engines.registry import Tick, build
-from genfarm_workers.engines.resident import Resident
+from genfarm_workers.engines.resident import RAISED, DeviceLost, Resident
 from genfarm_workers.pipe import Pipe
 from genfarm_workers.turns import Turns
 
@@ -34,9 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between signs of life; the watchdog counts in whole seconds.
 BEAT_SECONDS = 0.5
-#: Seconds for which a failed load answers for all tasks of its model. A load can take
-#: half a minute to fail, and a thousand tasks may be waiting for it.
-RELOAD_SECONDS = 30.0
+#: Exit code of an engine process whose device is lost (EX_OSERR).
+LOST = 71
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,13 +45,6 @@ Builder = Callable[[ModelEntry, Tick], Engine]
 
 class _Stop(BaseException):
     """The worker wants no more, or is gone. Passes through every engine's `except Exception`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _FailedLoad:
-    #: Monotonic seconds.
-    until: float
-    failure: Failure
 
 
 class Loop:
@@ -63,14 +56,20 @@ class Loop:
         catalog: Mapping[str, ModelEntry],
         build_engine: Builder,
         clock: Callable[[], float] = time.monotonic,
+        ceilings: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
+        """`ceilings` is what earlier engine processes of this worker said of each model."""
         self._pipe = pipe
         self._catalog = catalog
         self._build_engine = build_engine
         self._clock = clock
         self._arrived: deque[Claim] = deque()
         self._residents: dict[str, Resident] = {}
-        self._failed_loads: dict[str, _FailedLoad] = {}
+        #: A failed load answers for all tasks of its model until the worker asks for another
+        #: try. A load can take half a minute to fail, and a thousand tasks may wait for it.
+        self._failed_loads: dict[str, Failure] = {}
+        self._ceilings = ceilings or {}
+        self._stepping = ""
         self._last_beat = 0.0
         self._turns = Turns()
 
@@ -84,6 +83,9 @@ class Loop:
                 self._beat()
         except (_Stop, EOFError, OSError) as end:
             logger.info("engine process ends: %r", end)
+        except DeviceLost as lost:
+            self._pipe.send({"op": "lost", "reason": str(lost)})
+            raise
 
     def _advance(self) -> None:
         """One step of the engine whose turn it is."""
@@ -92,8 +94,18 @@ class Loop:
         wanting = [model for model, wake in wakes.items() if wake is not None and wake <= now]
         if wanting:
             model = self._turns.pick(wanting)
-            self._send(self._residents[model].advance())
+            self._step(model, self._residents[model])
             self._turns.charge(model, self._clock() - now)
+
+    def _step(self, model: str, resident: Resident) -> None:
+        if model != self._stepping:
+            self._stepping = model
+            self._pipe.send({"op": "stepping", "model": model})
+        before = resident.shortages
+        self._send(resident.advance())
+        if resident.shortages != before:
+            known = {"model": model, "ceilings": resident.ceilings()}
+            self._pipe.send({"op": "shortage", **known})
 
     def _idle_seconds(self) -> float:
         """How long nothing needs doing, at most one beat."""
@@ -109,6 +121,8 @@ class Loop:
                 self._arrived.extend(message["claims"])
             elif message["op"] == "drop":
                 self._forget(message["task_ids"])
+            elif message["op"] == "reload":
+                self._failed_loads.pop(message["model"], None)
             elif message["op"] == "stop":
                 raise _Stop
             timeout = 0.0
@@ -151,23 +165,33 @@ class Loop:
 
     def _load(self, model: str) -> Resident | Failure:
         started = self._clock()
-        failed = self._failed_loads.get(model)
-        if failed is not None and started < failed.until:
-            return failed.failure
-        self._pipe.send({"op": "loading", "model": model, "seconds": 0.0})
+        if model in self._failed_loads:
+            return self._failed_loads[model]
+        self._pipe.send({"op": "loading", "model": model})
+        failure = None
         try:
             engine = self._build_engine(self._catalog[model], self._tick)
             engine.load()
-        except Exception as error:  # noqa: BLE001
-            logger.warning("model %s cannot be loaded: %r", model, error)
-            failure = Failure("model_unavailable", _load_message(model, error))
-            self._failed_loads[model] = _FailedLoad(self._clock() + RELOAD_SECONDS, failure)
+        except RAISED as error:
+            failure = self._give_up(model, error)
+        if failure is not None:
+            free_memory()  # outside the except block: its traceback keeps half a model alive
             return failure
         seconds = round(self._clock() - started, 3)
         logger.info("model %s loaded in %.3f s", model, seconds)
         self._pipe.send({"op": "loaded", "model": model, "seconds": seconds})
-        self._residents[model] = Resident(engine, self._clock)
+        self._residents[model] = Resident(engine, self._clock, self._ceilings.get(model))
         return self._residents[model]
+
+    def _give_up(self, model: str, error: BaseException) -> Failure:
+        """Say that a load failed. Raises DeviceLost where the device was at fault."""
+        if is_device_lost(error):
+            raise DeviceLost(_first_line(error)) from None
+        logger.warning("model %s cannot be loaded: %r", model, error)
+        failure = Failure("model_unavailable", _load_message(model, error))
+        self._failed_loads[model] = failure
+        self._pipe.send({"op": "unloadable", "model": model, "reason": failure.message})
+        return failure
 
     def _send(self, outputs: Sequence[Output]) -> None:
         if outputs:
@@ -195,12 +219,16 @@ def _checked(claim: Claim, catalog: Mapping[str, ModelEntry]) -> Claim:
     kind = find_kind(claim.kind)
     if kind.name != entry.kind:
         raise InvalidTask(f"model {claim.model!r} is for {entry.kind}, not for {kind.name}")
-    params = check_params(kind, claim.params)
+    params = check_params(kind, claim.params, quotes=False)
     key = batch_key(claim.model, params)
     return replace(claim, params=params.model_dump(), batch_key=key, rows=params.rows())
 
 
-def _load_message(model: str, error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _load_message(model: str, error: BaseException) -> str:
     if isinstance(error, ModelUnavailable):
         return str(error)
     said = f"{type(error).__name__}: {error}"[:500]
@@ -214,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--catalog", required=True, help="JSON, or a path to a file of it")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ceilings", type=json.loads, default={}, help="JSON: model, key, tasks")
     chosen = parser.parse_args(arguments)
     _die_with_parent()
     # The worker process decides: a terminal and systemd signal the whole group, and a batch
@@ -223,9 +252,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     pipe = Pipe(Connection(chosen.fd))
     pipe.send({"op": "ready", "device": chosen.device, "pid": os.getpid()})
-    Loop(pipe, _parse_catalog(chosen.catalog), partial(_build, chosen.device, chosen.threads)).run()
+    build_engine = partial(_build, chosen.device, chosen.threads)
+    loop = Loop(pipe, _parse_catalog(chosen.catalog), build_engine, ceilings=chosen.ceilings)
+    code = 0
+    try:
+        loop.run()
+    except DeviceLost as lost:
+        logger.critical("the device is lost: %s", lost)
+        code = LOST
     logging.shutdown()
-    os._exit(0)  # torch takes seconds to tear down what the system frees at once
+    os._exit(code)  # torch takes seconds to tear down what the system frees at once
 
 
 def _build(device: str, threads: int, entry: ModelEntry, tick: Tick) -> Engine:

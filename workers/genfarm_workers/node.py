@@ -12,15 +12,18 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from genfarm_shared import safety
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.keeper import Keeper, KeeperThread
+from genfarm_shared.liveness import name_process
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import WorkerRecord
 from genfarm_workers.batcher import Batcher
-from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.device import pin
+from genfarm_workers.bench import Bench
+from genfarm_workers.catalog import ModelEntry, sick_file
+from genfarm_workers.device import Prober, pin
 from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
 from genfarm_workers.lease import Lease
@@ -55,16 +58,21 @@ class Node:
     def start(self, name: str) -> None:
         """Connect, enlist, start the engine and every thread. `name` is the Celery node name.
 
-        Raises GenfarmError when the store or the broker is out of reach.
+        Raises GenfarmError when the store or the broker is out of reach, InvalidSetting when
+        one of them is unsafe.
         """
         settings = self._settings
         threading.excepthook = _end_process
+        safety.refuse(safety.place_dangers(settings.store_url))
         self._store = Store(settings.store_url)
         self._broker = Broker(settings.broker)
         self._broker.ping()
+        self._check_safety()
         artifacts = ArtifactStore(settings.artifacts_url)
         recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
-        self._host = EngineHost(pin(settings.device, settings.threads), self._catalog)
+        place = pin(settings.device, settings.threads)
+        prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
+        self._host = EngineHost(place, self._catalog, Bench(), prober)
         batcher = Batcher({key: entry.slots for key, entry in self._catalog.items()})
         self._runner = Runner(
             self._worker_id, self._store, self._intake, self._host, batcher, recorder
@@ -76,7 +84,7 @@ class Node:
             self._worker_id,
             settings.beat_seconds,
             report=self._runner.report,
-            after=self._runner.drop_lost,
+            after=self._runner.look_around,
             on_lost=self._fence,
         )
         self._lease.start()
@@ -98,6 +106,14 @@ class Node:
         self._store.retire(self._worker_id, "stopped")
         self._broker.close()
 
+    def _check_safety(self) -> None:
+        dangers = [
+            *safety.broker_dangers(self._broker, self._store.farm()),
+            *safety.host_dangers(self._store, self._settings),
+        ]
+        for danger in safety.refuse(dangers):
+            log.warning("%s: %s. %s", danger.what, danger.found, danger.fix)
+
     def _fence(self) -> None:
         os._exit(FENCED)  # the engine follows at the end of its pipe
 
@@ -116,6 +132,7 @@ class Node:
             node=name,
             host=socket.gethostname(),
             pid=os.getpid(),
+            process=name_process(),
             device=self._settings.device,
             state="alive",
             models=models,

@@ -2,9 +2,15 @@
 
     to the engine     {"op": "admit", "claims": [...]}
                       {"op": "drop", "task_ids": [...]}
+                      {"op": "reload", "model": key}          try a failed load once more
                       {"op": "stop"}
     to the worker     {"op": "ready", "device": "cpu", ...}
-                      {"op": "loading" | "loaded", "model": key, "seconds": s}
+                      {"op": "loading", "model": key}
+                      {"op": "loaded", "model": key, "seconds": s}
+                      {"op": "unloadable", "model": key, "reason": s}
+                      {"op": "stepping", "model": key}        when it is another than before
+                      {"op": "shortage", "model": key, "ceilings": {batch key: tasks}}
+                      {"op": "lost", "reason": s}             the device; the process ends
                       {"op": "outputs", "outputs": [...]}     pixels follow as blobs
                       {"op": "alive"}                         progress, a few times a second
 

@@ -2,35 +2,38 @@
 
     Celery's thread   Intake.receive ─▶ offer ─▶ Batcher
     feeder            Batcher ─▶ Store.claim ─▶ EngineHost
-    collector         EngineHost ─▶ RecorderThread (or buries a dead engine)
+    collector         EngineHost ─▶ RecorderThread; buries a dead engine and starts the next
     recorder          Store.commit ─▶ Intake.acknowledge
 
-Knows no model.
+What a dead engine's tasks have to expect is said in `verdict.py`, which models
+are left alone for now in `bench.py`, and how tasks are given back in
+`returns.py`. Knows no model.
 """
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from genfarm_shared.errors import Unreachable
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
-from genfarm_shared.tasks import ALONE, Claim, Hint, State, TaskRecord
+from genfarm_shared.tasks import ALONE, Claim, Hint
 from genfarm_workers.batcher import Batch, Batcher
-from genfarm_workers.engines import Output
+from genfarm_workers.ends import end_of_output
 from genfarm_workers.host import EngineHost
-from genfarm_workers.intake import End, Intake
+from genfarm_workers.intake import Intake
+from genfarm_workers.patience import PAUSE, insist
 from genfarm_workers.recorder import Ended, Recorder, RecorderThread
+from genfarm_workers.returns import Returns
+from genfarm_workers.undertaker import Undertaker
+from genfarm_workers.verdict import Death, Verdict, judge, turn_away
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-#: Seconds between two tries while the store is down.
-PAUSE = 0.5
 #: Seconds that the collector listens before it looks at the watchdog.
 LISTEN = 0.2
+#: Engines in a row that die before they are ready, after which the worker takes no more tasks.
+FALSE_STARTS = 3
 
 
 class Runner:
@@ -49,18 +52,24 @@ class Runner:
         self._store = store
         self._intake = intake
         self._host = host
+        self._bench = host.bench
+        self._prober = host.prober
         self._batcher = batcher
+        self._returns = Returns(store, intake)
         self._recorder = RecorderThread(recorder, self._recorded)
         self._changed = threading.Condition()
         self._draining = False
         self._stopped = threading.Event()
         self._unrecorded = 0
-        intake.connect(self.offer, self.is_full, self._bury)
+        self._false_starts = 0
+        self._undertaker = Undertaker(store, intake.forget)
+        intake.connect(self.offer, self.room, self._undertaker.lay_out)
 
     def start(self) -> None:
         """Start the engine and the threads."""
         self._host.start()
         self._recorder.start()
+        self._undertaker.start()
         for work in (self._feed, self._collect):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
@@ -72,24 +81,29 @@ class Runner:
             self._changed.notify()
         return taken
 
-    def is_full(self, model: str) -> bool:
-        """Whether to leave further tasks of that model to other workers."""
+    def room(self, model: str) -> int:
+        """How many tasks of that model are wanted; none leaves them to other workers."""
         with self._changed:
-            return self._draining or self._batcher.is_full(model)
+            closed = self._draining or self._undertaker.is_behind() or self._bench.is_closed(model)
+            return 0 if closed else self._batcher.room(model)
 
     def report(self) -> dict[str, Any]:
         """What to say of this worker in its beat."""
         with self._changed:
             return {**self._host.report(), "waiting": self._batcher.waiting()}
 
-    def drop_lost(self) -> None:
+    def look_around(self) -> None:
         """Take from the engine what the store no longer counts as ours: cancelled, or claimed
-        by another after we were taken for dead."""
+        by another after we were taken for dead. And see who else could load what we cannot."""
+        if not self._bench.is_quiet():
+            self._look_at_others()
         before = self._host.in_hand()
         if not before:
             return
         mine = self._store.still_mine(self._worker_id)
-        self._let_go(self._host.drop([task_id for task_id in before if task_id not in mine]))
+        self._returns.let_go(
+            self._host.drop([task_id for task_id in before if task_id not in mine])
+        )
         self._notify()
 
     def close(self) -> None:
@@ -111,6 +125,9 @@ class Runner:
         if left:
             self._store.release(left, "its worker was stopped")
 
+    def _look_at_others(self) -> None:
+        self._bench.look(self._store.list_workers(), self._worker_id)
+
     def _is_idle(self) -> bool:
         return not self._host.in_hand() and self._unrecorded == 0
 
@@ -122,40 +139,51 @@ class Runner:
         while not self._stopped.is_set():
             self._host.tell()
             with self._changed:
-                batch = self._next_batch()
-                if batch is None:
+                unwanted = self._batcher.shed(self._bench.is_closed)
+                batch = None if unwanted else self._next_batch()
+                if batch is None and not unwanted:
                     self._changed.wait(1.0)
-                    continue
-            claims = self._claim(batch)
-            if claims:
-                self._submit(claims)
+            if unwanted:
+                self._returns.leave(unwanted)
+            elif batch is not None:
+                self._submit(self._claim(batch))
 
     def _next_batch(self) -> Batch | None:
-        if self._draining:
+        if self._draining or not self._host.is_up():
             return None
         return self._batcher.next_batch(self._host.rows_in_hand())
 
     def _claim(self, batch: Batch) -> list[Claim]:
         """The claims of a batch; what the store does not grant is let go."""
         task_ids = [hint.task_id for hint in batch.hints]
-        claims = self._insist(lambda: self._store.claim(task_ids, self._worker_id))
+        claims = insist(lambda: self._store.claim(task_ids, self._worker_id))
         granted = {claim.task_id for claim in claims}
-        self._let_go([task_id for task_id in task_ids if task_id not in granted], denied=True)
+        denied = [task_id for task_id in task_ids if task_id not in granted]
+        if denied:  # it may have been too late for them, which the next round would write down
+            insist(self._store.expire)
+        self._returns.let_go(denied, denied=True)
         # An old hint of a task that must now run alone, or one that lies about the model: the
         # row goes back, and comes again with a hint of its own.
         wrong = [c for c in claims if not _belongs(c, batch)]
         if wrong:
-            self._give_back(wrong, "its message was out of date")
+            self._returns.give_back(wrong, "its message was out of date")
         return [claim for claim in claims if claim not in wrong]
 
     def _submit(self, claims: list[Claim]) -> None:
         """Hand claims to the engine, once it lives; a suspect also has it to itself."""
+        verdict = turn_away(claims, self._bench)
+        if verdict.ended:  # no engine needs to say it again
+            self._record(verdict.ended)
+        claims = verdict.returned
+        if not claims:
+            return
         self._intake.started(claims)
         while not self._host.submit(claims):
-            if self._stopped.wait(PAUSE):
-                self._give_back(claims, "its worker was stopped")
+            if self._stopped.wait(PAUSE) or self._bench.is_closed(claims[0].model):
+                self._returns.give_back(claims, "its worker has no engine for it")
                 return
         while claims[0].suspect and self._host.in_hand() and not self._stopped.is_set():
+            self._host.tell()
             with self._changed:
                 self._changed.wait(LISTEN)
 
@@ -163,73 +191,77 @@ class Runner:
         while not self._stopped.is_set():
             ended = self._host.receive(LISTEN)
             if ended is None:
-                self._restart_engine()
+                self._replace_engine()
             elif ended:
-                with self._changed:
-                    self._unrecorded += len(ended)
-                    self._changed.notify_all()
-                self._recorder.hand_in(ended)
+                self._sort(ended)
 
-    def _restart_engine(self) -> None:
+    def _sort(self, ended: Sequence[Ended]) -> None:
+        """Have ended tasks recorded; those that only this worker could not run go elsewhere."""
+        homeless = [one.claim for one in ended if _is_homeless(one)]
+        if homeless:
+            log.warning("%d tasks of a model that cannot be loaded here", len(homeless))
+            insist(self._look_at_others)
+            self._execute(turn_away(homeless, self._bench), "its model cannot be loaded here")
+        self._record([one for one in ended if not _is_homeless(one)])
+
+    def _record(self, ended: Sequence[Ended]) -> None:
+        with self._changed:
+            self._unrecorded += len(ended)
+            self._changed.notify_all()
+        self._recorder.hand_in(ended)
+
+    def _replace_engine(self) -> None:
         if self._stopped.is_set():
             return
         death = self._host.bury()
         log.error("engine lost with %d tasks in hand: %s", len(death.held), death.reason)
-        self._insist(
-            lambda: self._store.accuse(death.held, death.reason, was_killed=death.was_killed)
-        )
-        self._let_go([claim.task_id for claim in death.held])
+        fault = self._prober.probe() if death.casts_doubt else None
+        self._learn(death, fault)
+        self._execute(judge(death, fault, self._bench), death.reason)
+        self._revive(fault)
+
+    def _learn(self, death: Death, fault: str | None) -> None:
+        """What a death says of the models and of the worker."""
+        self._false_starts = 0 if death.was_ready else self._false_starts + 1
+        if self._false_starts >= FALSE_STARTS:
+            self._bench.park(f"no engine process starts: {death.reason}")
+        if death.loading is not None and fault is None:
+            self._bench.blame(death.loading, f"{death.reason} while it loaded {death.loading}")
+            insist(self._look_at_others)
+
+    def _execute(self, verdict: Verdict, reason: str) -> None:
+        """Write down what becomes of tasks, and let go of their messages."""
+        self._record(verdict.ended)
+        if verdict.returned:
+            self._returns.give_back(verdict.returned, reason)
+        if verdict.suspects:
+            lenient = verdict.is_lenient
+            self._returns.suspect(verdict.suspects, reason, is_lenient=lenient)
+
+    def _revive(self, fault: str | None) -> None:
+        """Start the next engine, once the device answers; park the worker while it does not."""
+        while fault is not None:
+            log.error("no engine is started: %s", fault)
+            if self._prober.is_sick:
+                self._bench.park(fault)
+            self._notify()
+            if self._stopped.wait(self._prober.pause_seconds()):
+                return
+            fault = self._prober.probe()
         if not self._stopped.wait(self._host.pause_seconds()):
             self._host.start()
-            self._notify()
-
-    def _give_back(self, claims: Sequence[Claim], reason: str) -> None:
-        self._insist(lambda: self._store.release(claims, reason))
-        self._let_go([claim.task_id for claim in claims])
+        self._notify()
 
     def _recorded(self, ended: Sequence[Ended], committed: Committed) -> None:
         """On the recorder's thread: let go of what was recorded; the rest comes back by itself."""
         recorded = [one.output for one in ended if one.output.task_id in committed.recorded]
-        self._intake.acknowledge([_end_of_output(output) for output in recorded])
-        self._let_go([*committed.retried, *committed.fenced])
+        self._intake.acknowledge([end_of_output(output) for output in recorded])
+        self._returns.let_go([*committed.retried, *committed.fenced])
         if committed.fenced:
             log.warning("%d results refused: cancelled, or claimed since", len(committed.fenced))
         with self._changed:
             self._unrecorded -= len(ended)
             self._changed.notify_all()
-
-    def _let_go(self, task_ids: Sequence[str], *, denied: bool = False) -> None:
-        """Drop messages that are not ours to run; the store says how their tasks stand.
-
-        A worker that died between its commit and its events is made up for
-        here: its messages come to another worker, which finds the rows ended.
-        """
-        if task_ids:
-            records = self._insist(lambda: self._store.read_tasks(task_ids))
-            if denied:  # not for us, since this worker ends; its messages are for the others
-                waiting = {r.id for r in records if r.state in (State.PENDING, State.QUEUED)}
-                task_ids = [task_id for task_id in task_ids if task_id not in waiting]
-            ends = {r.id: _end_of_record(r) for r in records if r.id in set(task_ids)}
-            unknown = [End(i, State.CANCELLED) for i in task_ids if i not in ends]
-            self._intake.acknowledge([*ends.values(), *unknown])
-
-    def _bury(self, reason: str, body: bytes) -> None:
-        try:
-            self._store.bury("broker", reason, body)
-        except Unreachable as error:
-            log.warning("a message that nobody can read is not kept: %s", error)
-
-    def _insist(self, work: Callable[[], T]) -> T:
-        """Do it, waiting out a store that is down."""
-        failing = False
-        while True:
-            try:
-                return work()
-            except Unreachable as error:
-                if not failing:
-                    log.warning("waiting: %s", error)
-                failing = True
-                time.sleep(PAUSE)
 
 
 def _belongs(claim: Claim, batch: Batch) -> bool:
@@ -239,19 +271,7 @@ def _belongs(claim: Claim, batch: Batch) -> bool:
     return claim.model == batch.model and not batch.is_alone
 
 
-def _end_of_output(output: Output) -> End:
-    if output.failure is not None:
-        said = f"{output.failure.code}: {output.failure.message}"
-        return End(output.task_id, State.FAILED, said)
-    return _succeeded(output.task_id, output.metrics)
-
-
-def _end_of_record(record: TaskRecord) -> End:
-    if record.state is State.SUCCEEDED:
-        return _succeeded(record.id, record.metrics)
-    return End(record.id, record.state, f"{record.reason_code}: {record.reason}")
-
-
-def _succeeded(task_id: str, metrics: Mapping[str, Any]) -> End:
-    said = f"ok · batch of {metrics.get('batch_size', 1)}"
-    return End(task_id, State.SUCCEEDED, said, metrics.get("engine_seconds"))
+def _is_homeless(ended: Ended) -> bool:
+    """Whether its model could not be loaded, so that another worker may do better."""
+    failure = ended.output.failure
+    return failure is not None and failure.code == "model_unavailable"

@@ -2,16 +2,17 @@
 
 Data goes to stdout, words for people to stderr. Commands import what they need
 when they run, so that `genfarm --help` costs nothing and loads no torch.
-Exit codes: 0 ok, 1 stopped by Ctrl-C before anything was submitted, 2 usage or
-invalid input, 3 finished with failed items, 4 not found, 5 cannot connect, 130
-detached from a job that goes on, or Ctrl-C in a command that only looks.
+Exit codes: 0 ok, 1 stopped by Ctrl-C before anything was submitted or a proof
+that failed, 2 usage or invalid input, 3 finished with failed items, 4 not
+found, 5 cannot connect, 130 detached from a job that goes on, or Ctrl-C in a
+command that only looks.
 """
 
 from collections.abc import Sequence
 
 import typer
 
-from genfarm.cli import care, embedded, jobs, nodes, results, run
+from genfarm.cli import care, deadletters, embedded, jobs, nodes, proofs, results, run
 from genfarm.cli.words import Exit, exit_code, say
 
 app = typer.Typer(
@@ -22,11 +23,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (embedded, run, results, care):
+for room in (embedded, run, results, proofs, care):
     room.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(nodes.models, name="models")
 app.add_typer(nodes.workers, name="workers")
+app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(care.config, name="config")
 app.add_typer(care.db, name="db")
 

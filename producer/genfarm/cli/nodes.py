@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,23 @@ def evaluate(
     _zoo("evaluate", name, context.args)
 
 
+@models.command()
+def pin(
+    key: Annotated[str, typer.Argument(help="Key of the registry on this computer.")],
+    home: Home = None,
+) -> None:
+    """Pin a model's files by SHA-256: workers refuse them once one has changed.
+
+    Writes genfarm.sha256 beside them, and prints the lines for models.toml.
+    """
+    from genfarm_shared.settings import Settings
+
+    argv = [sys.executable, "-P", "-m", "genfarm_workers.engines.weights", key]
+    environment = Settings.load(home=home).environment()
+    done = subprocess.run(argv, check=False, env=environment)
+    raise typer.Exit(Exit.OK if done.returncode == 0 else Exit.INVALID)
+
+
 @workers.command("ls")
 def list_workers(
     everyone: Annotated[bool, typer.Option("--all", help="Those that have left, too.")] = False,
@@ -65,9 +83,9 @@ def list_workers(
         (
             w.node,
             w.device,
-            w.state,
+            "parked" if w.report.get("parked") else w.state,
             w.report.get("in_hand", 0),
-            ", ".join(map(str, w.report.get("loaded", ()))),
+            _models_of(w.report),
             w.pid,
             ago(w.started_at, now),
             ago(w.beat_at, now),
@@ -75,6 +93,22 @@ def list_workers(
         for w in found
     ]
     show_table(("worker", "device", "state", "in hand", "loaded", "pid", "up", "beat"), rows)
+    for w in found:
+        for what, reason in _troubles(w.report):
+            say(f"{w.node}: {what}: {reason}")
+
+
+def _models_of(report: Mapping[str, Any]) -> str:
+    loaded = map(str, report.get("loaded", ()))
+    looping = (f"{model} (crash_loop)" for model in report.get("crash_loop", ()))
+    return ", ".join([*loaded, *looping])
+
+
+def _troubles(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What keeps a worker from work, and why."""
+    looping = report.get("crash_loop", {}).items()
+    found = [(f"crash_loop of {model}", str(reason)) for model, reason in looping]
+    return [("parked", str(report["parked"])), *found] if report.get("parked") else found
 
 
 def _announced(home: Any) -> list[dict[str, Any]]:

@@ -3,15 +3,19 @@
     submitting.py   what a producer writes: jobs and their tasks
     attending.py    what a worker writes of itself: its beat, its end
     working.py      what a worker writes of its tasks: claims, outcomes
+    burying.py      messages that nobody could use
     dispatching.py  which pending tasks are queued next
     mending.py      what a keeper writes: reap, requeue, expire
     reading.py      what anybody reads
+    books.py        what an audit reads, row by row
     database.py     connections, transactions, retries, migrations
 
 SQLite and PostgreSQL behave alike; one suite of tests runs on both.
 """
 
 from genfarm_shared.store.attending import Attending
+from genfarm_shared.store.books import Books
+from genfarm_shared.store.burying import Burying
 from genfarm_shared.store.database import Database
 from genfarm_shared.store.dispatching import Dispatching
 from genfarm_shared.store.mending import Mending
@@ -20,7 +24,7 @@ from genfarm_shared.store.submitting import Submitting
 from genfarm_shared.store.working import Working
 
 
-class Store(Submitting, Dispatching, Attending, Working, Mending, Reading):
+class Store(Submitting, Dispatching, Attending, Burying, Working, Mending, Reading, Books):
     """One farm's store. Safe for many threads; one per process is enough.
 
     Every method raises Unreachable when the database does not answer within

@@ -1,19 +1,30 @@
-"""What a worker writes of itself and of its door: that it lives, and what came unreadable."""
+"""What a worker writes of itself: that it lives, and how it ends."""
 
-import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
-from genfarm_shared.schema import dead_letters, workers
-from genfarm_shared.store.database import Database
+from genfarm_shared.schema import meta, workers
+from genfarm_shared.store.database import Database, insert_new
 from genfarm_shared.tasks import WorkerRecord
 
 
 class Attending(Database):
     """The verbs of a worker's life."""
+
+    def farm(self) -> str:
+        """The name of the farm that these tables are of: made once, and unique for ever."""
+        statement = select(meta.c.value).where(meta.c.key == "farm")
+
+        def work(connection: Connection) -> str:
+            row = {"key": "farm", "value": secrets.token_hex(8)}
+            connection.execute(insert_new(connection, meta), [row])
+            return str(connection.execute(statement).scalar_one())
+
+        return self.write(work)
 
     def enlist(self, worker: WorkerRecord) -> None:
         """Write a new worker down as alive."""
@@ -58,19 +69,3 @@ class Attending(Database):
             )
 
         self.write(work)
-
-    def bury(self, source: str, reason: str, body: bytes, task_id: str | None = None) -> None:
-        """Keep what is known of a message that no worker can use."""
-
-        row = {
-            "source": source,
-            "reason": reason,
-            "sha256": hashlib.sha256(body).hexdigest(),
-            "head": body[:200].decode("ascii", "backslashreplace"),
-            "task_id": task_id,
-        }
-        self.write(
-            lambda connection: connection.execute(
-                insert(dead_letters), [{**row, "at": self.clock(connection)}]
-            )
-        )

@@ -11,7 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Double, Engine, bindparam, create_engine, event, text
+from sqlalchemy import (
+    Connection,
+    Double,
+    Engine,
+    Insert,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -27,7 +38,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from genfarm_shared.errors import GenfarmError, InvalidSetting, MissingExtra, Unreachable
-from genfarm_shared.settings import masked
+from genfarm_shared.settings import PRIVATE, masked
 
 T = TypeVar("T")
 
@@ -199,6 +210,13 @@ def _has_no_room(error: DBAPIError) -> bool:
     return said in {"SQLITE_FULL", "SQLITE_IOERR_WRITE"} or state.startswith("53")
 
 
+def insert_new(connection: Connection, table: Table) -> Insert:
+    """An insert that leaves rows alone whose key is there already, whoever wrote them just now."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
 def _reason(error: DBAPIError) -> str:
     return next(iter(str(error.orig or error).strip().splitlines()), type(error).__name__)
 
@@ -232,7 +250,7 @@ def _make_folder(database: str | None) -> None:
     if not database or database == ":memory:":
         raise InvalidSetting("a farm's SQLite store must be a file: sqlite:///path/farm.db")
     try:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        Path(database).parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidSetting(f"cannot make the folder of the store {database}: {error}") from error
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Update, delete, insert, or_, select, update
+from sqlalchemy import Connection, Update, or_, select, update
 
-from genfarm_shared.schema import jobs, meta, tasks, workers
+from genfarm_shared.schema import jobs, tasks, workers
 from genfarm_shared.store.among import among, unindexed
 from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import SLICE, Database
@@ -47,18 +47,24 @@ class Mending(Database):
 
         return self.read(work)
 
-    def reap(self, silent: Mapping[str, float], *, max_attempts: int) -> list[str]:
+    def reap(
+        self,
+        silent: Mapping[str, float],
+        *,
+        max_attempts: int,
+        reason: str = "no beat for a whole lease",
+    ) -> list[str]:
         """Judge silent workers, and free every task whose worker lives no more.
 
-        `silent` gives the beat that the caller has watched each of them keep
-        for a whole lease; one that has beaten since goes free. Tasks are freed
-        by their worker's state, not by this call's verdicts alone: a worker may
-        have ended between a claim and its commit. Returns the ids judged now.
+        `silent` gives the last beat that the caller knows of each; one that has
+        beaten since goes free. Tasks are freed by their worker's state, not by
+        this call's verdicts alone: a worker may have ended between a claim and
+        its commit. Returns the ids judged now.
         """
 
         def judge(connection: Connection) -> list[str]:
             now = self.clock(connection)
-            return [i for i, beat in silent.items() if _judge(connection, i, beat, now)]
+            return [i for i, beat in silent.items() if _judge(connection, i, beat, now, reason)]
 
         def free(connection: Connection) -> int:
             orphaned = connection.execute(_ORPHANED.limit(1)).scalar_one_or_none()
@@ -105,20 +111,6 @@ class Mending(Database):
 
         late_jobs = self.read(find)
         return self.write_in_slices(step) if late_jobs else 0
-
-    def remember(self, key: str, value: str) -> None:
-        """Keep one fact about the farm."""
-
-        def work(connection: Connection) -> None:
-            connection.execute(delete(meta).where(meta.c.key == key))
-            connection.execute(insert(meta), [{"key": key, "value": value}])
-
-        self.write(work)
-
-    def recall(self, key: str) -> str | None:
-        """The fact kept under that key."""
-        statement = select(meta.c.value).where(meta.c.key == key)
-        return self.read(lambda connection: connection.execute(statement).scalar_one_or_none())
 
     def _has_orphans(self) -> bool:
         return self.read(lambda c: c.execute(_ORPHANED.limit(1)).first()) is not None
@@ -168,7 +160,7 @@ _ORPHANED = select(tasks.c.worker_id).where(
 )
 
 
-def _judge(connection: Connection, worker_id: str, beat_at: float, now: float) -> bool:
+def _judge(connection: Connection, worker_id: str, beat_at: float, now: float, reason: str) -> bool:
     done = connection.execute(
         update(workers)
         .where(
@@ -176,6 +168,6 @@ def _judge(connection: Connection, worker_id: str, beat_at: float, now: float) -
             workers.c.beat_at == beat_at,
             workers.c.state.in_(("alive", "draining")),
         )
-        .values(state="dead", ended_at=now, reason="no beat for a whole lease")
+        .values(state="dead", ended_at=now, reason=reason)
     )
     return done.rowcount == 1

@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from genfarm_shared.schema import attempts, results, tasks, workers
+from genfarm_shared.schema import attempts, jobs, results, tasks, workers
 from genfarm_shared.store.among import among, pair, pair_of, rows_of, unindexed
 from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import NOW
@@ -138,7 +138,8 @@ def _recording_in_one() -> Select[Any]:
     return select(done.c.id).add_cte(kept.cte("kept"), closed.cte("closed"))
 
 
-_FREE = STATE.in_((State.QUEUED, State.PENDING))
+_LATE = exists().where(jobs.c.id == tasks.c.job_id, jobs.c.deadline < NOW)
+_FREE = and_(STATE.in_((State.QUEUED, State.PENDING)), ~_LATE)
 _OWN = and_(STATE == State.RUNNING, tasks.c.worker_id == _WORKER)
 #: By whether the answer to an earlier try was lost.
 _CLAIMING = {False: _claiming(_FREE), True: _claiming(or_(_FREE, _OWN))}

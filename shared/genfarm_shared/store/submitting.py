@@ -3,25 +3,12 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Insert,
-    Select,
-    Table,
-    Update,
-    delete,
-    func,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Select, Update, delete, func, or_, select, update
 
 from genfarm_shared.schema import attempts, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.database import SLICE, Database
+from genfarm_shared.store.database import SLICE, Database, insert_new
 from genfarm_shared.tasks import JobRecord, State, Task
 
 #: Rows a statement takes; SQLite allows 32,766 bound values, a task binds about 20.
@@ -38,7 +25,7 @@ class Submitting(Database):
         """
 
         def work(connection: Connection) -> tuple[JobRecord, bool]:
-            connection.execute(_insert_new(connection, jobs), [_job_row(job)])
+            connection.execute(insert_new(connection, jobs), [_job_row(job)])
             same = jobs.c.id == job.id
             if job.identity is not None:
                 same = jobs.c.identity == job.identity
@@ -54,7 +41,7 @@ class Submitting(Database):
             now = self.clock(connection)
             for start in range(0, len(new), CHUNK):
                 rows = [_task_row(task, now) for task in new[start : start + CHUNK]]
-                connection.execute(_insert_new(connection, tasks), rows)
+                connection.execute(insert_new(connection, tasks), rows)
 
         self.write(work)
 
@@ -154,6 +141,7 @@ _CANCELLED: dict[str, Any] = {
 #: What a retried task forgets. The attempt number is kept: it is the fence.
 _RETRIED: dict[str, Any] = {
     "state": State.PENDING,
+    "retries": tasks.c.retries + 1,
     "losses": 0,
     "crashes": 0,
     "suspect": None,
@@ -176,13 +164,6 @@ def _close_unsealed(job_id: str) -> Update:
 def _slice(*where: ColumnElement[bool]) -> Select[Any]:
     """Ids of some of those tasks, as many as one transaction should change."""
     return select(tasks.c.id).where(*where).limit(SLICE)
-
-
-def _insert_new(connection: Connection, table: Table) -> Insert:
-    """An insert that leaves rows alone whose key is there already, whoever wrote them just now."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _job_row(job: JobRecord) -> dict[str, Any]:

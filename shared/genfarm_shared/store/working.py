@@ -55,7 +55,8 @@ class Working(Database):
     def claim(self, task_ids: Sequence[str], worker_id: str) -> list[Claim]:
         """Take the right to run those tasks; ids not returned are ended, taken or unknown.
 
-        A worker that is not alive gets none. When the answer to a commit was
+        A worker that is not alive gets none, and a task whose job's deadline has passed is
+        given to nobody. When the answer to a commit was
         lost, the second try finds its own rows running and claims them anew.
         """
         tries = itertools.count()

@@ -28,7 +28,8 @@ class DrillEngine:
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.slots = entry.slots
-        #: Seconds that loading takes, and whether it fails: for drills of a bad model.
+        #: Whether loading fails, and how. The limit `sick_while` is for the worker: while that
+        #: file exists, a probe of the device fails.
         self._load_fault = str(entry.limits.get("load_fault", ""))
         #: Admitted, not yet seen by a step.
         self._fresh: dict[str, Claim] = {}

@@ -3,17 +3,19 @@
 Admits in order of arrival, never two batch keys where the engine refuses it,
 and keeps a fault from spreading: a step that raises is repeated one task at
 a time, and only a task that raises alone fails; a step that runs out of
-memory is repeated with half as many tasks. Knows no pipe and no model.
+memory is repeated with half as many tasks, and how many were enough is
+remembered (`ceilings.py`). Knows no pipe and no model.
 """
 
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines.ceilings import Ceilings
 from genfarm_workers.engines.memory import free_memory, is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,13 @@ logger = logging.getLogger(__name__)
 _MESSAGE_LIMIT = 300
 #: Characters by which a quoted prompt is recognised.
 _QUOTED = 20
+#: What an engine may raise: a fault of its own, or a library's wish to end the process, which
+#: would look like success and take the batch mates along.
+RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
+
+
+class DeviceLost(Exception):
+    """No call on this device will work again in this process. Holds no prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,10 @@ class _Held:
 class Resident:
     """All calls come from one thread; `drop` may come from within `advance`."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, clock: Callable[[], float], ceilings: Mapping[str, int] | None = None
+    ) -> None:
+        """`ceilings` is what an earlier engine process found out of memory's limits."""
         self._engine = engine
         self._clock = clock
         #: Batch key to its waiting tasks; keys in order of their oldest task.
@@ -45,8 +57,9 @@ class Resident:
         self._suspects: deque[Claim] = deque()
         self._is_trial = False
         self._held: dict[str, _Held] = {}
-        #: Batch key to the most tasks that memory was enough for.
-        self._ceilings: dict[str, int] = {}
+        self._ceilings = Ceilings(ceilings or {}, clock())
+        #: How often memory ran out.
+        self.shortages = 0
 
     def enqueue(self, claim: Claim) -> None:
         self._waiting.setdefault(claim.batch_key, deque()).append(claim)
@@ -62,9 +75,9 @@ class Resident:
             if due > now:
                 return []
             return self._finished(self._engine.step(now))
-        except Exception as error:
+        except RAISED as error:
             if is_device_lost(error):
-                raise
+                raise DeviceLost(self._spell_loss(error)) from None
             logger.warning(
                 "a step raised %s with %s tasks held; they run again, apart",
                 type(error).__name__,
@@ -79,6 +92,10 @@ class Resident:
         if not self._held:
             return now if self._waiting or self._suspects else None
         return now if self._can_admit() else self._engine.wakes_at(now)
+
+    def ceilings(self) -> dict[str, int]:
+        """The most tasks that memory was enough for, by batch key."""
+        return self._ceilings.known()
 
     def drop(self, task_ids: Sequence[str]) -> None:
         """Forget tasks, waiting or running."""
@@ -95,12 +112,14 @@ class Resident:
         if self._is_trial or not self._waiting:
             return False
         key = next(iter(self._waiting))
-        has_memory = len(self._held) < self._ceilings.get(key, sys.maxsize)
-        return has_memory and self._waiting[key][0].rows <= self._engine.free_rows(key)
+        return self._spare_tasks(key) > 0 and self._waiting[key][0].rows <= self._engine.free_rows(
+            key
+        )
 
     def _admit(self) -> None:
         if self._is_trial and self._held:
             return
+        self._ceilings.relax(self._engine.slots, self._clock())
         self._is_trial = bool(self._suspects)
         if self._is_trial:
             if not self._held:
@@ -117,7 +136,7 @@ class Resident:
         """The oldest tasks of that key that fit; a task wider than the engine goes alone."""
         waiting, fitting = self._waiting[key], list[Claim]()
         rows = self._engine.free_rows(key)
-        tasks = self._ceilings.get(key, sys.maxsize) - len(self._held)
+        tasks = self._spare_tasks(key)
         while waiting and len(fitting) < tasks:
             is_alone = not self._held and not fitting
             if waiting[0].rows > rows and not is_alone:
@@ -126,6 +145,11 @@ class Resident:
             fitting.append(waiting.popleft())
         self._set_waiting(key, waiting)
         return fitting
+
+    def _spare_tasks(self, key: str) -> int:
+        """How many tasks more memory is believed to be enough for."""
+        allowed = self._ceilings.allowed(key)
+        return sys.maxsize if allowed is None else allowed - len(self._held)
 
     def _set_waiting(self, key: str, claims: deque[Claim]) -> None:
         if claims:
@@ -161,6 +185,7 @@ class Resident:
         self._held.clear()
         self._engine.drop([claim.task_id for claim in claims])
         if is_memory:
+            self.shortages += 1
             free_memory()
         if len(claims) == 1:
             return [Output(claims[0].task_id, failure=_without_prompt(failure, claims[0]))]
@@ -169,12 +194,19 @@ class Resident:
             return []
         for key in dict.fromkeys(claim.batch_key for claim in claims):
             mates = [claim for claim in claims if claim.batch_key == key]
-            self._ceilings[key] = max(1, len(claims) // 2)
+            self._ceilings.lower(key, len(claims), self._clock())
             self._waiting[key] = deque([*mates, *self._waiting.get(key, ())])
         return []
 
+    def _spell_loss(self, error: BaseException) -> str:
+        """The first line: the rest is advice on debugging CUDA."""
+        failure = Failure("device_lost", str(error).strip().partition("\n")[0])
+        for held in self._held.values():
+            failure = _without_prompt(failure, held.claim)
+        return failure.message
 
-def _describe(error: Exception) -> Failure:
+
+def _describe(error: BaseException) -> Failure:
     said = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         return Failure(

@@ -1,7 +1,10 @@
 """Where a model's files are on this machine, and the precision they are loaded in.
 
 Looks in the local cache before it asks the hub, and lets only safetensors
-through: pickled weights can run code. Loads no model itself.
+through: pickled weights can run code. Files that were pinned must be as they
+were. Loads no model itself.
+
+    python -m genfarm_workers.engines.weights KEY    pins a model, prints its registry line
 """
 
 import importlib
@@ -12,6 +15,7 @@ import torch
 
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines import manifest
 
 #: Seconds the hub may take to answer before it counts as unreachable.
 HUB_TIMEOUT_SECONDS = 5.0
@@ -25,12 +29,20 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 def find_weights(entry: ModelEntry) -> Path:
     """The directory that holds the model. Raises ModelUnavailable, saying what to do next."""
-    if entry.source.startswith("zoo:"):
-        return _checked(entry, _zoo_folder(entry))
-    folder = Path(entry.source).expanduser()
-    if folder.is_dir() or not _HUB_NAME.fullmatch(entry.source):
-        return _checked(entry, folder)
-    return _checked(entry, _hub_folder(entry))
+    folder = _find_folder(entry)
+    manifest.check_files(entry.key, folder, entry.sha256)
+    return folder
+
+
+def pin_model(entry: ModelEntry) -> str:
+    """Write the manifest beside the model's files; returns the line for its registry entry.
+
+    Raises ModelUnavailable.
+    """
+    folder = _find_folder(entry)
+    lines = manifest.write_lines(folder)
+    (folder / manifest.NAME).write_text(lines, encoding="utf-8")
+    return f'sha256 = "{manifest.seal(lines)}"'
 
 
 def choose_dtype(entry: ModelEntry, device: str) -> torch.dtype:
@@ -54,6 +66,15 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
+def _find_folder(entry: ModelEntry) -> Path:
+    if entry.source.startswith("zoo:"):
+        return _checked(entry, _zoo_folder(entry))
+    folder = Path(entry.source).expanduser()
+    if folder.is_dir() or not _HUB_NAME.fullmatch(entry.source):
+        return _checked(entry, folder)
+    return _checked(entry, _hub_folder(entry))
+
+
 def _checked(entry: ModelEntry, folder: Path) -> Path:
     if not folder.is_dir():
         raise ModelUnavailable(
@@ -61,10 +82,12 @@ def _checked(entry: ModelEntry, folder: Path) -> Path:
             f"(looked at {folder}). Put the model there or correct source in models.toml"
         )
     if next(folder.rglob("*.safetensors"), None) is None:
+        pickled = next((p.name for p in folder.rglob("*") if p.suffix in manifest.PICKLES), "")
         raise ModelUnavailable(
-            f"model {entry.key!r}: {folder} holds no *.safetensors weights, and other formats are "
-            "not loaded because they can run code. Save the model again with "
-            "save_pretrained(..., safe_serialization=True)"
+            f"model {entry.key!r}: {folder} holds no *.safetensors weights"
+            + (f" but {pickled}" if pickled else "")
+            + ", and other formats are not loaded because they can run code. Save the model again "
+            "with save_pretrained(..., safe_serialization=True)"
         )
     return folder
 
@@ -125,3 +148,17 @@ def _not_cached(entry: ModelEntry, repo: str, reason: str) -> ModelUnavailable:
         f"cannot be reached ({reason}). Run 'hf download {repo}' on a machine with network and "
         "copy its cache, or set source to a directory in models.toml"
     )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from genfarm_shared.errors import GenfarmError
+    from genfarm_shared.settings import Settings
+    from genfarm_workers.catalog import choose, read_catalog
+
+    try:
+        (found,) = choose(read_catalog(Settings.load().registry_path), sys.argv[1:2]).values()
+        sys.stdout.write(f"[models.{found.key}]\n{pin_model(found)}\n")
+    except (GenfarmError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,252 @@
+"""`torture`, `audit` and `fsck`: proof that nothing was lost, doubled or damaged."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genfarm.cli.results import JobName
+from genfarm.cli.words import AsJson, Exit, Home, emit, say, show_table, write
+
+if TYPE_CHECKING:
+    from genfarm.audit import Statement
+    from genfarm.fsck import Inspection
+
+#: Exit code of a proof that failed.
+BROKEN = 1
+#: Violations that people are shown; `--json` gives all.
+LISTED = 50
+#: Results from which a look through the files says how far it is, and how often.
+MANY = 10_000
+#: Seconds between two words about a run that nobody watches in a terminal.
+QUARTER = 15.0
+#: The rules that `audit` checks, in few words; `genfarm/audit.py` has them in full.
+CHECKED = (
+    ("I1", "every task has ended, and none is missing"),
+    ("I2", "one result where a task succeeded, none elsewhere"),
+    ("I4", "attempts without a gap, each ended, one after the other"),
+    ("I5", "no way back from an end but a retry"),
+    ("I6", "every file is there with its size and hash"),
+    ("I7", "nothing cancelled shows a result"),
+    ("I8", "attempts and verdicts within their limits"),
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (audit, fsck, torture):
+        app.command()(command)
+
+
+def torture(  # noqa: PLR0913  # one parameter an option
+    *,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed asks and strikes alike.")] = 1,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long faults strike.")] = 60.0,
+    tasks: Annotated[int, typer.Option(min=1, help="Tasks that must end right.")] = 1200,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes, on the CPU.")] = 3,
+    store: Annotated[
+        str, typer.Option(help="sqlite, postgresql (a server of its own), or an empty one's URL.")
+    ] = "sqlite",
+    faults: Annotated[
+        str, typer.Option(help="Names, comma-separated; else all. `list` shows them.")
+    ] = "",
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Folder of the run; default: a dated new one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a farm, let faults strike while it works, and prove the books. Exit 1: broken."""
+    if faults == "list":
+        _list_faults(as_json=as_json)
+        return
+    from genfarm.torture.report import as_record, ledger
+    from genfarm.torture.run import Wish, keep, run_torture
+
+    place = (home or _dated()).absolute()
+    names = [name.strip() for name in faults.split(",") if name.strip()]
+    wish = Wish(place, seed, seconds, tasks, workers, store, names)
+    try:
+        with _ended_by_term():
+            tell = _teller()
+            report = run_torture(wish, tell)
+            tell("")
+    except KeyboardInterrupt:
+        say("stopped: every process of it has ended; nothing was proven")
+        raise typer.Exit(Exit.DETACHED) from None
+    picture = keep(report)
+    if as_json:
+        emit(as_record(report))
+    else:
+        for line in ledger(report):
+            write(line)
+        write(f"picture {picture}")
+        write(f"ledger  {picture.with_name('ledger.txt')}")
+    raise typer.Exit(BROKEN if report.breaches else Exit.OK)
+
+
+def audit(job: JobName, home: Home = None, as_json: AsJson = False) -> None:
+    """Prove a job's books: every task, attempt, result and file. Exit 1: something is wrong."""
+    from genfarm.audit import audit as prove
+    from genfarm.cli.target import find_address
+    from genfarm.fsck import Shelf
+    from genfarm_shared.settings import Settings
+    from genfarm_shared.store import Store
+
+    address = find_address(home)
+    store = Store(address.store)
+    try:
+        record = store.find_job(job)
+        limit = Settings.load(home=home).max_attempts
+        found = prove(store, Shelf(address.artifacts), record.id, limit)
+    finally:
+        store.close()
+    if as_json:
+        emit(_audit_record(found))
+    else:
+        _state(found, record.name)
+    raise typer.Exit(BROKEN if found.breaches else Exit.OK)
+
+
+def fsck(
+    delete_orphans: Annotated[
+        bool, typer.Option("--delete-orphans", help="Remove old files that no row names.")
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that the file of every result is there and whole. Exit 1: one is not."""
+    from genfarm.cli.target import find_address
+    from genfarm.fsck import Shelf, check_files, sweep
+    from genfarm_shared.store import Store
+
+    address = find_address(home)
+    store, shelf = Store(address.store), Shelf(address.artifacts)
+    try:
+        if delete_orphans and store.list_workers():
+            # One of them may be recording the very bytes of an orphan under its name.
+            say("error: workers are up, and may name a file while it is deleted: end them first")
+            raise typer.Exit(Exit.INVALID)
+        found = check_files(store, shelf, _count_aloud)
+        sweep(store, shelf, found, delete=delete_orphans)
+    finally:
+        store.close()
+    if as_json:
+        emit(_fsck_record(found))
+    else:
+        _show_files(found)
+    raise typer.Exit(BROKEN if found.faults else Exit.OK)
+
+
+def _list_faults(*, as_json: bool) -> None:
+    from genfarm.torture.faults import FAULTS
+
+    rows = [(fault.name, fault.family, fault.said) for fault in FAULTS.values()]
+    if as_json:
+        emit([dict(zip(("name", "family", "said"), row, strict=True)) for row in rows])
+    else:
+        show_table(("fault", "family", "what it does"), rows)
+
+
+def _dated() -> Path:
+    from genfarm_shared.settings import Settings
+
+    return Settings.load().home / "tortures" / time.strftime("%Y%m%d-%H%M%S")
+
+
+@contextmanager
+def _ended_by_term() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: what was started is ended on the way out."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _teller() -> Callable[[str], None]:
+    """Words on stderr: one line written over in a terminal, else one a quarter minute."""
+    if sys.stderr.isatty():
+
+        def tell(words: str) -> None:
+            sys.stderr.write(f"\r\x1b[K{words[:100]}")
+            sys.stderr.flush()
+
+        return tell
+    told = [0.0]
+
+    def tell_seldom(words: str) -> None:
+        if words and time.monotonic() - told[0] >= QUARTER:
+            told[0] = time.monotonic()
+            say(words)
+
+    return tell_seldom
+
+
+def _audit_record(found: "Statement") -> dict[str, object]:
+    return {
+        "job": found.job_id,
+        "total": found.total,
+        "rows": found.rows,
+        "states": dict(sorted(found.states.items())),
+        "attempts": dict(sorted(found.attempts.items())),
+        "retries": found.retries,
+        "results": found.results,
+        "artifacts": found.artifacts,
+        "bytes": found.bytes,
+        "violations": found.broken.total(),
+        "breaches": [
+            {"rule": b.rule, "subject": b.subject, "said": b.said, "harm": b.harm.value}
+            for b in found.breaches
+        ],
+    }
+
+
+def _state(found: "Statement", name: str | None) -> None:
+    """A statement that people can read and keep."""
+    called = f"{name} ({found.job_id})" if name else found.job_id
+    states = ", ".join(f"{number} {state}" for state, number in sorted(found.states.items()))
+    tries = ", ".join(f"{number} {how}" for how, number in sorted(found.attempts.items()))
+    at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    write(f"Audit of job {called}, {at}")
+    write(f"  inputs     {found.total}, and {found.rows} rows: {states or 'none'}")
+    write(f"  attempts   {sum(found.attempts.values())}: {tries or 'none'}")
+    write(f"  retries    {found.retries} asked for by a person")
+    write(f"  results    {found.results}, one at most for each task")
+    write(f"  files      {found.artifacts}, {found.bytes:,} bytes, each read and hashed")
+    for rule, what in CHECKED:
+        broken = found.broken[rule]
+        write(f"  {rule}  {what:58} {f'{broken} VIOLATIONS' if broken else 'holds'}")
+    for breach in found.breaches[:LISTED]:
+        write(f"VIOLATION {breach.rule} {breach.subject}: {breach.said}")
+    if found.broken.total() > LISTED:
+        write(f"and {found.broken.total() - LISTED} more; --json gives the first thousand")
+
+
+def _fsck_record(found: "Inspection") -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(found) | {"faults": [{"task": t, "said": said} for t, said in found.faults]}
+
+
+def _show_files(found: "Inspection") -> None:
+    write(f"{found.results} results name {found.files} files, {found.bytes:,} bytes")
+    for task_id, said in found.faults[:LISTED]:
+        write(f"DAMAGED {task_id}: {said}")
+    if len(found.faults) > LISTED:
+        write(f"and {len(found.faults) - LISTED} more; --json gives all")
+    idle = found.orphans + found.halves
+    done = "deleted" if found.deleted else "--delete-orphans removes them"
+    write(
+        f"{found.orphans} files that no result names and {found.halves} half-written ones, "
+        f"{found.idle_bytes:,} bytes, older than an hour" + (f": {done}" if idle else "")
+    )
+    write("every file that a result names is there and whole" if not found.faults else "")
+
+
+def _count_aloud(results: int) -> None:
+    if results >= MANY and results % MANY < 1000:
+        say(f"{results:,} results")

@@ -1,0 +1,119 @@
+"""`audit`, `fsck` and the list of faults: a farm that is down can still be proven."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from genfarm.fsck import Shelf
+from genfarm_shared.schema import tasks
+from genfarm_shared.store import Store
+from genfarm_shared.tasks import JobRecord, Outcome
+from tests.shared.farmyard import add_job, add_worker, ids
+
+from .conftest import Genfarm
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is left of a farm."""
+
+    store: Store
+    shelf: Shelf
+    job: JobRecord
+
+    def picture(self) -> Path:
+        return next(
+            Path(self.shelf.path(file.name)) for file in self.shelf.walk() if ".png" in file.name
+        )
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    """A home whose farm is down, with one job of two tasks and a picture."""
+    home = tmp_path / "home"
+    store, shelf = Store(f"sqlite:///{home / 'farm.db'}"), Shelf(str(home / "artifacts"))
+    job = add_job(store, 2, name="night")
+    add_worker(store)
+    picture = shelf.put(b"a picture", "image/png")
+    claims = store.claim(ids(job, 2), "w1")
+    done = [Outcome(c.task_id, c.attempt, {"value": 1}, artifacts=(picture,)) for c in claims]
+    store.commit(done, "w1", max_attempts=3)
+    store.retire("w1", "stopped")
+    yield Kept(store, shelf, job)
+    store.close()
+
+
+def test_an_audit_is_a_statement_that_a_person_can_keep(genfarm: Genfarm, kept: Kept) -> None:
+    said = genfarm("audit", "night")
+    assert said.code == 0, said.err
+    assert f"Audit of job night ({kept.job.id})" in said.out
+    assert "inputs     2, and 2 rows: 2 succeeded" in said.out
+    assert said.out.count("holds") == 7
+    record = json.loads(genfarm("audit", kept.job.id, "--json").out)
+    assert (record["violations"], record["results"], record["artifacts"]) == (0, 2, 2)
+
+
+def test_an_audit_that_finds_something_is_exit_code_1(genfarm: Genfarm, kept: Kept) -> None:
+    kept.store.write(
+        lambda c: c.execute(update(tasks).where(tasks.c.index == 1).values(state="cancelled"))
+    )
+    said = genfarm("audit", "night")
+    assert said.code == 1
+    assert "VIOLATION I7" in said.out
+    assert ids(kept.job, 2)[1] in said.out
+
+
+def test_an_audit_of_nothing_is_exit_code_4(genfarm: Genfarm, kept: Kept) -> None:
+    said = genfarm("audit", "no-such-job")
+    assert (said.code, said.out) == (4, "")
+    assert "no-such-job" in said.err
+
+
+def test_fsck_finds_what_is_damaged(genfarm: Genfarm, kept: Kept) -> None:
+    said = genfarm("fsck")
+    assert said.code == 0
+    assert "2 results name 1 files, 9 bytes" in said.out
+    kept.picture().write_bytes(b"a pictUre")
+    assert genfarm("fsck").code == 1
+    kept.picture().unlink()
+    record = json.loads(genfarm("fsck", "--json").out)
+    assert [fault["task"] for fault in record["faults"]] == ids(kept.job, 2)
+
+
+def test_fsck_removes_old_orphans_and_halves_alone(genfarm: Genfarm, kept: Kept) -> None:
+    orphan = Path(kept.shelf.path(kept.shelf.put(b"nobody's", "image/png").name))
+    young = Path(kept.shelf.path(kept.shelf.put(b"on its way", "image/png").name))
+    half = Path(kept.shelf.path("tmp/half"))
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"hal")
+    for path in (orphan, half, kept.picture()):
+        os.utime(path, (1.0, 1.0))
+    record = json.loads(genfarm("fsck", "--json").out)
+    assert (record["orphans"], record["halves"], record["deleted"]) == (1, 1, 0)
+    record = json.loads(genfarm("fsck", "--delete-orphans", "--json").out)
+    assert (record["deleted"], record["faults"]) == (2, [])
+    assert not orphan.exists()
+    assert not half.exists()
+    assert young.exists()
+    assert genfarm("fsck").code == 0
+
+
+def test_fsck_deletes_nothing_while_workers_live(genfarm: Genfarm, kept: Kept) -> None:
+    add_worker(kept.store, "w2")
+    said = genfarm("fsck", "--delete-orphans")
+    assert said.code == 2
+    assert "end them first" in said.err
+
+
+def test_the_faults_are_listed_and_an_unknown_one_is_refused(genfarm: Genfarm) -> None:
+    listed = json.loads(genfarm("torture", "--faults", "list", "--json").out)
+    assert {"kill-worker", "flush", "db-lock"} <= {fault["name"] for fault in listed}
+    said = genfarm("torture", "--faults", "kill-worker,sunshine")
+    assert said.code == 2
+    assert "'sunshine'" in said.err
+    assert "--faults list" in said.err

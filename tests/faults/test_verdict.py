@@ -1,0 +1,171 @@
+"""The torture's own checks: what was asked for, held against rows that someone bent."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from genfarm.fsck import Shelf
+from genfarm.torture.check import judge_run
+from genfarm.torture.driver import Asked
+from genfarm.torture.plan import FAILING, SHARES, Flavour, Input, Order, fates, make_plan
+from genfarm_shared import drill
+from genfarm_shared.store import Store
+from genfarm_shared.tasks import Artifact, Claim, Failure, JobRecord, Outcome, State, Task
+from tests.shared.farmyard import add_worker
+
+INPUTS: list[Input] = [
+    {"text": "plain", "seed": 1},
+    {"text": "drawn", "seed": 2, "picture": True},
+    {"text": "poison", "seed": 3, "fault": "exit", "faulty_attempts": 1000},
+]
+
+
+class Bench:
+    """A store in which one job is played by hand, well or badly."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(f"sqlite:///{folder / 'farm.db'}")
+        self.shelf = Shelf(str(folder / "artifacts"))
+        self.order = Order(0.0, "job", Flavour.PLAIN, INPUTS)
+        self.asked = Asked(self.order, job_id="job", ids={"job"})
+        self.sightings: dict[str, State] = {}
+        add_worker(self.store)
+
+    def write(self, *, total: int | None = 3, rows: int = 3) -> None:
+        self.store.open_job(JobRecord("job", "drill", "drill", {}, 1.0, name="job"))
+        tasks = [
+            Task(f"job-{n}", "job", n, str(n), "drill", "drill", "drill", 1, INPUTS[n], n)
+            for n in range(rows)
+        ]
+        self.store.insert(tasks)
+        if total is not None:
+            self.store.seal("job", total)
+
+    def play(self, *outcomes: Outcome | None) -> None:
+        """Run the job: each outcome, with None for a task that crashes alone twice."""
+        claims = self.claim()
+        self.store.commit([o for o in outcomes if o is not None], "w1", max_attempts=3)
+        for claim in [claims[2], None] if outcomes[2] is None else []:
+            crashed = [claim] if claim else self.store.claim(["job-2"], "w1")
+            self.store.accuse(crashed, "it died", was_killed=False)
+
+    def claim(self) -> list[Claim]:
+        found = self.store.claim([f"job-{n}" for n in range(3)], "w1")
+        return sorted(found, key=lambda claim: claim.task_id)
+
+    def picture(self, seed: int) -> Artifact:
+        buffer = io.BytesIO()
+        size = (drill.SIDE, drill.SIDE)
+        Image.frombytes("RGB", size, drill.pixels(seed, "drawn")).save(buffer, "PNG")
+        return self.shelf.put(buffer.getvalue(), "image/png")
+
+    def faults(self) -> set[tuple[str, str]]:
+        """Rule and subject of every breach."""
+        verdict = judge_run(self.store, self.shelf, [self.asked], self.sightings, 3)
+        return {(breach.rule, breach.subject) for breach in verdict.breaches}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.store.close()
+
+
+def plain(seed: int = 1) -> Outcome:
+    return Outcome("job-0", 1, {"answer": drill.answer(seed, "plain")})
+
+
+def drawn(*artifacts: Artifact) -> Outcome:
+    return Outcome("job-1", 1, {"answer": drill.answer(2, "drawn")}, artifacts)
+
+
+def test_a_run_as_it_should_be_has_no_violation(bench: Bench) -> None:
+    bench.write()
+    bench.play(plain(), drawn(bench.picture(2)), None)
+    assert bench.faults() == set()
+
+
+def test_an_answer_of_another_task_is_found(bench: Bench) -> None:
+    bench.write()
+    bench.play(plain(seed=2), drawn(bench.picture(3)), None)
+    assert bench.faults() == {("I3", "job-0"), ("I3", "job-1")}
+
+
+def test_a_missing_picture_is_found(bench: Bench) -> None:
+    bench.write()
+    bench.play(plain(), drawn(), None)
+    assert bench.faults() == {("I3", "job-1")}
+
+
+def test_a_failed_innocent_and_an_acquitted_poison_are_found(bench: Bench) -> None:
+    bench.write()
+    failure = Outcome("job-0", 1, failure=Failure("internal", "it broke"))
+    poison = Outcome("job-2", 1, {"answer": drill.answer(3, "poison")})
+    bench.play(failure, drawn(bench.picture(2)), poison)
+    assert bench.faults() == {("I8", "job-0"), ("I8", "job-2")}
+
+
+def test_a_failed_submission_may_be_whole_or_absent_and_nothing_between(bench: Bench) -> None:
+    bench.asked.job_id, bench.asked.ids = None, set()
+    assert bench.faults() == set()
+    bench.write(total=None, rows=2)
+    assert bench.faults() == set()  # not released: nothing of it runs
+    bench.store.seal("job", 2)
+    assert ("I9", "job") in bench.faults()
+
+
+def test_a_task_of_an_unreleased_submission_that_ran_is_found(bench: Bench) -> None:
+    bench.asked.job_id, bench.asked.ids = None, set()
+    bench.write(total=None)
+    bench.claim()
+    assert bench.faults() == {("I9", "job")}
+
+
+def test_what_a_refused_submission_leaves_is_found(bench: Bench) -> None:
+    order = Order(0.0, "job", Flavour.INVALID, INPUTS)
+    bench.asked = Asked(order, refusal="InvalidTask")
+    bench.write(total=None)
+    assert bench.faults() == {("I9", "job")}
+
+
+def test_an_acknowledged_job_that_is_not_whole_is_found(bench: Bench) -> None:
+    bench.write(total=2, rows=2)
+    assert ("I1", "job") in bench.faults()
+
+
+def test_a_job_that_was_written_twice_is_found(bench: Bench) -> None:
+    bench.write()
+    bench.play(plain(), drawn(bench.picture(2)), None)
+    bench.asked.ids.add("job2")
+    assert bench.faults() == {("I9", "job")}
+
+
+def test_a_cancellation_that_did_not_hold_is_found(bench: Bench) -> None:
+    bench.write()
+    bench.play(plain(), drawn(bench.picture(2)), None)
+    bench.sightings = {"job-0": State.CANCELLED, "job-1": State.RUNNING, "job-2": State.QUARANTINED}
+    assert bench.faults() == {("I5", "job-0"), ("I7", "job-1")}
+
+
+def test_a_plan_follows_from_its_seed_and_has_the_tasks_asked_for() -> None:
+    one, again, other = (make_plan(seed, 300, 20.0) for seed in (1, 1, 2))
+    assert one == again != other
+    assert sum(len(o.inputs) for o in one if o.flavour not in FAILING) == 300
+    assert {Flavour.KILLED} <= {order.flavour for order in one}
+    texts = [task["text"] for order in one for task in order.inputs]
+    assert len(set(texts)) == len(texts)  # or an answer that went astray might look right
+
+
+def test_poison_is_quarantined_and_its_company_is_not() -> None:
+    poison = {"fault": "segfault", "faulty_attempts": 1000}
+    assert fates(Flavour.PLAIN, poison) == {State.QUARANTINED}
+    assert fates(Flavour.PLAIN, {"fault": "segfault", "faulty_attempts": 1}) == {State.SUCCEEDED}
+    for flavour in SHARES:
+        assert State.SUCCEEDED in fates(flavour, {})
+        assert State.FAILED not in fates(flavour, {})
+    assert State.CANCELLED in fates(Flavour.CANCELLED, poison)
+    assert State.EXPIRED not in fates(Flavour.PLAIN, {})

@@ -1,0 +1,226 @@
+"""Messages are taken in bulk, are never in no key, and stock Celery's tools meet nothing new."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import kombu
+import pytest
+import redis
+
+from genfarm_shared.messages import open_message, read_hint, unwrap
+from genfarm_shared.queue import PREFIX, Broker, list_key, make_app
+from genfarm_shared.tasks import Hint, State
+from genfarm_workers.transport import (
+    RECONNECT_LONGEST,
+    TAKE,
+    Message,
+    Taken,
+    connection_class,
+    reconnect_intervals,
+)
+from tests.waiting import until
+from tests.yard import Yard
+
+
+class Desk:
+    """A door with so much room, that keeps what comes through."""
+
+    def __init__(self, url: str, worker_id: str = "w", room: int = 10_000) -> None:
+        self.app = make_app(url, ["sleep"], worker_id=worker_id)
+        self.url, self.space = url, room
+        self.got: list[Message] = []
+        self.refused: list[tuple[Taken, str]] = []
+
+    def room(self, queue: str) -> int:
+        return self.space - len(self.got)
+
+    def in_hand(self, queue: str) -> int:
+        return len(self.got)
+
+    def check(self, taken: Taken) -> dict[str, Any]:
+        envelope = open_message(taken.raw, taken.size)
+        return {**envelope, "hint": read_hint(envelope)}
+
+    def refuse(self, refused: Sequence[tuple[Taken, str]]) -> None:
+        self.refused += refused
+
+    def holds(self, tag: str) -> bool:
+        return tag in {message.delivery_tag for message in self.got}
+
+    @contextmanager
+    def open(self) -> Iterator[kombu.Connection]:
+        """A connection that consumes; `drain_events` lets messages in."""
+        options = self.app.conf.broker_transport_options
+        with connection_class(self)(self.url, transport_options=options) as connection:
+            queue = self.app.amqp.queues["model.sleep"]
+            with kombu.Consumer(connection, [queue], on_message=self.got.append):
+                yield connection
+
+
+def hints(total: int, priority: int = 0) -> list[Hint]:
+    return [
+        Hint(f"j{priority}-{n:06d}", "sleep", "sleep", "sleep", 1, priority) for n in range(total)
+    ]
+
+
+def ids(desk: Desk) -> list[str]:
+    return [message.hint.task_id for message in desk.got if message.hint]
+
+
+@pytest.fixture
+def client(broker_url: str) -> Iterator[Any]:
+    with redis.Redis.from_url(broker_url) as client:
+        yield client
+
+
+def test_one_step_takes_many_in_order_and_writes_their_entries(
+    broker_url: str, client: Any
+) -> None:
+    Broker(broker_url).publish(hints(TAKE) + hints(10, priority=9))
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        connection.drain_events(timeout=5)
+        urgent, normal = hints(10, priority=9), hints(TAKE - 10)
+        assert ids(desk) == [hint.task_id for hint in urgent + normal]
+        assert client.llen(list_key("sleep", 0)) == 10
+        entries = client.hgetall(f"{PREFIX}unacked.w")
+        assert set(entries) == {message.delivery_tag.encode() for message in desk.got}
+        # As kombu writes them, so that its own tools could restore them.
+        message, exchange, queue = json.loads(entries[desk.got[0].delivery_tag.encode()])
+        assert (message["headers"]["id"], exchange, queue) == ("j9-000000", "", "model.sleep")
+
+
+def test_no_more_is_taken_than_there_is_room_for(broker_url: str, client: Any) -> None:
+    Broker(broker_url).publish(hints(20))
+    desk = Desk(broker_url, room=7)
+    with desk.open() as connection:
+        connection.drain_events(timeout=5)
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.3)
+    assert (len(desk.got), client.llen(list_key("sleep", 0))) == (7, 13)
+
+
+def test_two_idle_workers_share_what_comes(broker_url: str) -> None:
+    """Though either had room for all of it."""
+    first, second = Desk(broker_url, "a"), Desk(broker_url, "b")
+    with first.open() as one, second.open() as other:
+        for connection in (one, other):  # both have asked, and found nothing
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.01)
+        Broker(broker_url).publish(hints(40))
+        let_in(lambda: len(first.got) + len(second.got) == 40, one, other)
+    assert {len(first.got), len(second.got)} == {20}
+
+
+def test_what_a_broken_connection_took_is_handed_on_by_the_next(
+    broker_url: str, client: Any
+) -> None:
+    """The server has run the script, and its answer never comes."""
+    Broker(broker_url).publish(hints(3))
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        (channel,) = connection.transport.channels
+        connection.transport.cycle.on_poll_start()  # the question is sent
+        until(lambda: client.hlen(f"{PREFIX}unacked.w") == 3)
+        channel.client.connection.disconnect()
+    assert desk.got == []
+    with desk.open() as connection:
+        let_in(lambda: len(desk.got) == 3, connection)
+    assert ids(desk) == [hint.task_id for hint in hints(3)]
+
+
+def test_messages_are_taken_while_redis_has_no_memory_left(broker_url: str, client: Any) -> None:
+    Broker(broker_url).publish(hints(3))
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        client.config_set("maxmemory", "1")
+        try:
+            let_in(lambda: len(desk.got) == 3, connection)
+            with pytest.raises(TimeoutError):  # asked in vain, and not refused
+                connection.drain_events(timeout=0.1)
+        finally:
+            client.config_set("maxmemory", "0")
+    assert client.hlen(f"{PREFIX}unacked.w") == 3
+
+
+def test_a_bad_message_of_a_dead_worker_comes_back_byte_for_byte(
+    broker_url: str, client: Any
+) -> None:
+    bad = [b"\x80\x04\x95\xff\x00", b'"",""]', b"[" * 9]
+    client.lpush(list_key("sleep", 0), *bad)
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        let_in(lambda: len(desk.refused) == 3, connection)
+    entries = client.hvals(f"{PREFIX}unacked.w")
+    assert {(unwrap(entry) or ("", b""))[1] for entry in entries} == set(bad)
+    assert Broker(broker_url).restore("w") == 3
+    assert set(client.lrange(list_key("sleep", 0), 0, -1)) == set(bad)
+
+
+def test_of_a_huge_message_only_the_head_leaves_redis(broker_url: str, client: Any) -> None:
+    client.lpush(list_key("sleep", 0), b"x" * 3_000_000)
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        let_in(lambda: desk.refused, connection)
+    ((taken, reason),) = desk.refused
+    assert (taken.size, len(taken.raw), reason) == (3_000_000, 200, "too_large")
+
+
+def test_a_lost_connection_is_tried_again_often_and_not_in_step() -> None:
+    found = [reconnect_intervals() for _ in range(20)]
+    assert all(0 < one["interval_start"] < one["interval_max"] for one in found)
+    assert max(one["interval_max"] for one in found) <= RECONNECT_LONGEST
+    assert len({one["interval_max"] for one in found}) > 1
+
+
+def test_stock_celery_tools_work_with_a_farm_worker(yard: Yard, broker_url: str) -> None:
+    worker = yard.start_worker("sleep")
+    job = yard.submit("sleep", *[0.0] * 3)
+    until(lambda: yard.finished(job))
+    app = make_app(broker_url)
+    with redis.Redis.from_url(broker_url) as client:  # broadcasts that make no sense
+        for nonsense in ("[]", "{", '{"properties": {"body_encoding": "base64"}, "body": "%"}'):
+            client.publish(f"{PREFIX}/0.celery.pidbox", nonsense)
+    inspect = app.control.inspect(timeout=10, limit=1)
+    ((name, stats),) = inspect.stats().items()
+    assert (name, stats["pid"]) == (worker.node, worker.pid)
+    assert inspect.registered()[name] == ["genfarm.generate"]
+    again = make_app(broker_url, ["sleep"])  # a stock client's message is a message
+    wanted = ("sleep", "sleep", "sleep", 1)
+    last = yard.submit("sleep", 0.0)
+    again.send_task("genfarm.generate", wanted, task_id=f"{last}-000000", queue="model.sleep")
+    until(lambda: yard.states(last) == {State.SUCCEEDED: 1})
+    assert yard.store.list_letters(10) == []
+    assert yard.broker.foreigners() == []
+
+
+def test_replies_come_through_though_no_task_is_wanted(broker_url: str) -> None:
+    """`celery -A genfarm_workers.app inspect` reads its replies through the same transport."""
+    desk = Desk(broker_url, room=0)
+    with connection_class(desk)(
+        broker_url, transport_options=desk.app.conf.broker_transport_options
+    ) as connection:
+        replies = connection.SimpleQueue("replies")
+        replies.put({"pong": True})
+        assert replies.get(timeout=5).payload == {"pong": True}
+
+
+def test_another_celery_application_on_the_same_keys_is_named(broker_url: str) -> None:
+    theirs = kombu.Connection(broker_url, transport_options={"global_keyprefix": PREFIX})
+    with theirs:
+        theirs.SimpleQueue("celery").put({})
+    assert Broker(broker_url).foreigners() == [f"{PREFIX}_kombu.binding.celery"]
+
+
+def let_in(condition: Callable[[], object], *connections: kombu.Connection) -> None:
+    """Let messages in until the condition holds."""
+
+    def look() -> object:
+        for connection in connections:
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=0.02)
+        return condition()
+
+    until(look)

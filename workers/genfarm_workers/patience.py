@@ -1,0 +1,27 @@
+"""Waits out a store that is down; the log says once why."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from genfarm_shared.errors import Unreachable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds between two tries.
+PAUSE = 0.5
+
+
+def insist(work: Callable[[], T]) -> T:
+    """Do it; `work` is called again after every Unreachable."""
+    failing = False
+    while True:
+        try:
+            return work()
+        except Unreachable as error:
+            if not failing:
+                log.warning("waiting: %s", error)
+            failing = True
+            time.sleep(PAUSE)

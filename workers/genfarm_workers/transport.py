@@ -1,0 +1,317 @@
+"""Kombu's Redis transport as a worker uses it: messages are taken in bulk, and checked first.
+
+The same keys and the same wire format as kombu's own, so that stock clients,
+`celery inspect` and Flower meet nothing new. What differs:
+
+    take      one script pops up to TAKE messages and writes their un-acked entries in the same
+              step of the server: a message is in a list or in a worker's hands at every moment.
+              BRPOP, which kombu uses, leaves it in no key until the worker writes the entry.
+    wait      a worker that found nothing blocks on a bell, which takes no message; who leaves
+              messages behind rings for the next worker
+    check     raw bytes, before kombu or Celery decodes them; what fails goes to dead letters
+    let go    one HDEL for many, over whatever connection stands now
+    come back after 0.2 to 1.5 s, where kombu waits 2, 4, .. 30 s
+
+Knows no model and no store.
+"""
+
+import itertools
+import logging
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from queue import Empty
+from time import monotonic
+from typing import Any, Protocol
+
+import redis
+from kombu import Connection
+from kombu.transport import redis as stock
+from kombu.transport import virtual
+
+from genfarm_shared.messages import HEAD_BYTES, MAX_BYTES, STEPS, Refused, queue_name, unwrap
+from genfarm_shared.queue import bell_key
+from genfarm_shared.tasks import Hint
+
+log = logging.getLogger(__name__)
+
+#: Messages taken in one step. Larger ones gain little: at 128 a message costs the server and
+#: the round trip a hundredth of what Celery's own hands cost it. Not measured beyond 1024.
+TAKE = 128
+#: Seconds that a worker waits for the bell of its open queues while another queue of its is
+#: full: that one may be open again sooner than a bell rings.
+SHORT_WAIT = 0.01
+#: Seconds before the first try to connect again, and the most between two, with jitter below.
+RECONNECT_FIRST = 0.2
+RECONNECT_LONGEST = 1.5
+
+#: Seconds for which a worker that asked for messages counts as one that wants some. A few
+#: waits long, so that an idle worker always counts, and one that was killed soon does not.
+HUNGRY = 1.0
+
+#: KEYS: the un-acked hash; then for each queue its bell, its askers, its lists by step.
+#: ARGV: tag prefix, how many at most, the largest message that is sent whole, how much of a
+#: larger one is, HUNGRY, lists a queue; then for each queue its name, this worker's room, and
+#: what it has in hand of it.
+#: Returns for each message: queue, tag, size, bytes. An entry is written as kombu writes it.
+#: A worker gets its share at most: as many as make its hands as full as those of all who ask.
+#: Writes that may be refused when memory is short come after RPOP, when the script is let
+#: finish, or are tried only.
+TAKE_SCRIPT = """
+local left, largest, head = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local hungry, steps, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), (#ARGV - 6) / 3
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+local taken, want, hands = {}, {}, {}
+local function key(q, place) return KEYS[1 + (q - 1) * (steps + 2) + place] end
+local function note(q)
+  redis.pcall('HSET', key(q, 2), KEYS[1], string.format('%.3f %d', now, hands[q]))
+end
+local function waiting(q)
+  local sum = 0
+  for step = 1, steps do
+    local n = redis.pcall('LLEN', key(q, 2 + step))
+    if type(n) == 'number' then sum = sum + n end
+  end
+  return sum
+end
+local function share(q)
+  local all, askers, noted = waiting(q) + hands[q], 1, redis.call('HGETALL', key(q, 2))
+  for i = 1, #noted, 2 do
+    local at, held = string.match(noted[i + 1], '^(%S+) (%d+)$')
+    if at == nil or now - tonumber(at) > hungry then
+      redis.call('HDEL', key(q, 2), noted[i])
+    elseif noted[i] ~= KEYS[1] then
+      all, askers = all + tonumber(held), askers + 1
+    end
+  end
+  return math.ceil(all / askers) - hands[q]
+end
+for q = 1, queues do
+  hands[q] = tonumber(ARGV[6 + 3 * q])
+  want[q] = waiting(q) > 0 and math.min(tonumber(ARGV[5 + 3 * q]), share(q)) or 0
+end
+for step = 1, steps do
+  for q = 1, queues do
+    local count = math.min(left, want[q])
+    local found = count > 0 and redis.pcall('RPOP', key(q, 2 + step), count)
+    if type(found) == 'table' and not found.err then
+      local name = ARGV[4 + 3 * q]
+      for _, raw in ipairs(found) do
+        local tag = ARGV[1] .. #taken / 4
+        redis.call('HSET', KEYS[1], tag, '[' .. raw .. ',"","' .. name .. '"]')
+        local shown = #raw > largest and string.sub(raw, 1, head) or raw
+        for _, value in ipairs({name, tag, #raw, shown}) do taken[#taken + 1] = value end
+      end
+      left, want[q], hands[q] = left - #found, want[q] - #found, hands[q] + #found
+    end
+  end
+end
+for q = 1, queues do
+  note(q)
+  if waiting(q) > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
+end
+return taken
+"""
+
+#: Unique in the process, and so in its un-acked hash: two equal messages are two.
+_takes = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message as it came out of its list."""
+
+    queue: str
+    #: Its field in the un-acked hash.
+    tag: str
+    #: Bytes of the whole message.
+    size: int
+    #: The message; the beginning of one that is too large.
+    raw: bytes
+
+
+class Door(Protocol):
+    """What stands behind the transport. Called on Celery's thread."""
+
+    def room(self, queue: str) -> int:
+        """How many messages of that queue are wanted now."""
+
+    def in_hand(self, queue: str) -> int:
+        """How many messages of that queue are held."""
+
+    def check(self, taken: Taken) -> dict[str, Any]:
+        """The envelope for kombu, its hint under `hint`. Raises Refused."""
+
+    def refuse(self, refused: Sequence[tuple[Taken, str]]) -> None:
+        """Take care of messages that are not delivered, each with the reason."""
+
+    def holds(self, tag: str) -> bool:
+        """Whether that un-acked entry is in somebody's care here."""
+
+
+class Message(virtual.Message):  # type: ignore[misc]  # kombu has no types
+    """A message with what it hints at; a control message hints at nothing."""
+
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **options: Any) -> None:
+        super().__init__(payload, channel=channel, **options)
+        self.hint: Hint | None = payload.get("hint")
+
+
+class QoS(stock.QoS):  # type: ignore[misc]
+    """The un-acked hash is written by the take and read by the keeper; no clock restores it."""
+
+    restore_at_shutdown = False
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Nothing: its entry was there before the message was."""
+
+    def ack(self, delivery_tag: str) -> None:
+        self.let_go([delivery_tag])
+
+    def let_go(self, tags: Sequence[str]) -> None:
+        """Forget messages, of this connection or of one before it."""
+        with self.channel.conn_or_acquire() as client:
+            client.hdel(self.unacked_key, *tags)
+
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        """Nothing: the keeper restores what the dead held."""
+
+
+class Channel(stock.Channel):  # type: ignore[misc]
+    """Takes with a script where kombu pops one by one."""
+
+    QoS = QoS
+    Message = Message
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._door: Door = connection.door
+        self._asked = ""
+        self._is_quiet = False
+        self._has_caught_up = False
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for messages, or for the bell when the last question found none."""
+        if not self._has_caught_up:
+            self._has_caught_up = True
+            self._catch_up()
+        served = self._queue_cycle.consume(len(self.active_queues))
+        if not any(queue.startswith(queue_name("")) for queue in served):
+            self._asked = "BRPOP"  # replies to `celery inspect`, say: kombu's own way
+            super()._brpop_start(timeout)
+            return
+        rooms = {queue: room for queue in served if (room := self._door.room(queue)) > 0}
+        if not rooms:
+            return  # asked again when the hub wakes, which the intake sees to
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        if self._is_quiet:
+            wait = self.brpop_timeout if len(rooms) == len(served) else SHORT_WAIT
+            command: list[Any] = ["BZPOPMIN", *map(bell_key, rooms), timeout or wait]
+        else:
+            command = ["EVAL", TAKE_SCRIPT, *self._take_arguments(rooms)]
+        self._asked = command[0]
+        self.client.connection.send_command(*command)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        if self._asked == "BRPOP":
+            return bool(super()._brpop_read(**options))
+        connection = self.client.connection
+        try:
+            reply = connection.read_response()
+        except self.connection_errors:
+            connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        self._is_quiet = self._asked == "EVAL" and not reply
+        if self._asked == "EVAL" and reply:
+            self._hand_on(
+                Taken(queue.decode(), tag.decode(), size, raw)
+                for queue, tag, size, raw in zip(*[iter(reply)] * 4, strict=True)
+            )
+            return True
+        raise Empty
+
+    def _poll_error(self, type: str, **options: Any) -> Any:  # noqa: A002  # kombu's name
+        return super()._poll_error(type, **options) if type == "LISTEN" else self._brpop_read()
+
+    def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:
+        """A control message that makes no sense is dropped: whoever sent it awaits no task."""
+        try:
+            return super()._deliver_fanout_message(message, exchange)
+        except (OSError, redis.RedisError):
+            raise
+        except Exception as error:  # one bad broadcast would end every worker
+            log.warning("control message on %s dropped: %s", exchange, type(error).__name__)
+            raise Empty from error
+
+    def _take_arguments(self, rooms: dict[str, int]) -> list[object]:
+        prefix = self.global_keyprefix
+        keys = [f"{prefix}{self.unacked_key}"]
+        for queue in rooms:
+            lists = (self._q_for_pri(queue, step) for step in self.priority_steps)
+            keys += [bell_key(queue), f"{prefix}askers.{queue}"]
+            keys += [f"{prefix}{name}" for name in lists]
+        shape = [f"{next(_takes)}.", TAKE, MAX_BYTES, HEAD_BYTES, HUNGRY, STEPS]
+        queues = [(queue, room, self._door.in_hand(queue)) for queue, room in rooms.items()]
+        return [len(keys), *keys, *shape, *itertools.chain(*queues)]
+
+    def _hand_on(self, found: Iterable[Taken]) -> None:
+        refused: list[tuple[Taken, str]] = []
+        for taken in found:
+            try:
+                envelope = self._door.check(taken)
+            except Refused as verdict:
+                refused.append((taken, verdict.reason))
+                continue
+            envelope["properties"]["delivery_tag"] = taken.tag
+            self.connection._deliver(envelope, taken.queue)
+            self._queue_cycle.rotate(taken.queue)
+        if refused:
+            self._door.refuse(refused)
+
+    def _catch_up(self) -> None:
+        """Hand on what was taken for this worker over a connection that broke before the reply."""
+        with self.conn_or_acquire() as client:
+            entries = client.hgetall(f"{self.global_keyprefix}{self.unacked_key}")
+        self._hand_on(
+            Taken(found[0], tag.decode(), len(found[1]), found[1])
+            for tag, entry in entries.items()
+            if not self._door.holds(tag.decode()) and (found := unwrap(entry))
+        )
+
+
+class Transport(stock.Transport):  # type: ignore[misc]
+    """One worker's transport."""
+
+    Channel = Channel
+
+    def __init__(self, client: Any, door: Door) -> None:
+        self.door = door
+        super().__init__(client)
+
+
+def connection_class(door: Door) -> type[Connection]:
+    """Kombu's connection, by that transport, for `app.amqp.Connection`."""
+
+    class FarmConnection(Connection):  # type: ignore[misc]
+        def create_transport(self) -> Transport:
+            return Transport(self, door)
+
+        def ensure_connection(self, *args: Any, **options: Any) -> Connection:
+            return super().ensure_connection(*args, **{**reconnect_intervals(), **options})
+
+    return FarmConnection
+
+
+def reconnect_intervals() -> dict[str, float]:
+    """Kombu's words for how long to wait between tries, jittered so that no fleet is in step."""
+    spread = random.uniform(0.7, 1.0)  # noqa: S311
+    return {
+        "interval_start": RECONNECT_FIRST * spread,
+        "interval_step": RECONNECT_FIRST * spread,
+        "interval_max": RECONNECT_LONGEST * spread,
+    }

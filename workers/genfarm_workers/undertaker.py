@@ -1,0 +1,65 @@
+"""Writes refused messages down, away from Celery's thread, and then lets them go.
+
+While the store is down they stay in the worker's hands in Redis, and so
+outlive the worker. Knows no message.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from genfarm_shared.errors import Unreachable
+from genfarm_shared.messages import Letter
+from genfarm_shared.store import Store
+
+log = logging.getLogger(__name__)
+
+#: Letters that may wait; above it the worker takes no message. Bounds memory to 16 MB.
+MOST = 256
+#: Letters in one transaction. Not measured.
+AT_ONCE = 128
+#: Seconds between two tries while the store is down.
+PAUSE = 0.5
+
+
+class Undertaker(threading.Thread):
+    """One worker's thread for dead letters."""
+
+    def __init__(self, store: Store, let_go: Callable[[Sequence[str]], None]) -> None:
+        """`let_go` is told the un-acked tags of what has been written."""
+        super().__init__(name="undertaker", daemon=True)
+        self._store = store
+        self._let_go = let_go
+        self._letters: queue.SimpleQueue[tuple[str, Letter]] = queue.SimpleQueue()
+
+    def lay_out(self, letters: Sequence[tuple[str, Letter]]) -> None:
+        """Take letters over, each with its un-acked tag."""
+        for letter in letters:
+            self._letters.put(letter)
+
+    def is_behind(self) -> bool:
+        """Whether so many wait that no further message should be taken."""
+        return self._letters.qsize() > MOST
+
+    def run(self) -> None:
+        while True:
+            found = [self._letters.get()]
+            while len(found) < AT_ONCE and not self._letters.empty():
+                found.append(self._letters.get())
+            self._write([letter for _, letter in found])
+            self._let_go([tag for tag, _ in found])
+
+    def _write(self, letters: Sequence[Letter]) -> None:
+        failing = False
+        while True:
+            try:
+                self._store.bury(letters)
+            except Unreachable as error:
+                if not failing:
+                    log.warning("dead letters wait: %s", error)
+                failing = True
+                time.sleep(PAUSE)
+            else:
+                return
