@@ -54,12 +54,23 @@ class Keeper:
         self._beats: dict[str, tuple[float, float]] = {}
         self._ticked_at: float | None = None
         self._reconcile_at = self._wary_until = float("-inf")
+        #: Of the last round's seconds, those that it spent on Redis.
+        self._on_redis = 0.0
         self._farm = ""
 
     def tick(self, now: float) -> None:
         """One round; `now` is monotonic seconds. Raises Unreachable during an outage."""
         self._store.expire()
-        dead, new_run = self._reap(now), self._new_run()
+        dead = self._reap(now)
+        waited = self._broker.waited_seconds
+        try:
+            self._mend(bool(dead), now)
+        finally:
+            self._on_redis = self._broker.waited_seconds - waited
+
+    def _mend(self, dead: bool, now: float) -> None:
+        """Compare Redis with the rows where that is due, and publish what is pending."""
+        new_run = self._new_run()
         if dead or new_run:
             # More than once: what was too young to be judged may be lost as well.
             self._wary_until = now + 2 * IN_FLIGHT
@@ -95,11 +106,12 @@ class Keeper:
 
         By this process's own clock, so that no step of a clock judges anybody;
         and anew after a late round of its own: what held this keeper up, a
-        database that stalls say, may have held up every beat as well.
+        database that stalls say, may have held up every beat as well. Redis
+        holds up no beat.
         """
         lease = self._settings.lease_seconds
         before, self._ticked_at = self._ticked_at, now
-        if before is None or now - before > lease / 2:
+        if before is None or now - before - self._on_redis > lease / 2:
             self._beats = {}
         beats = {worker.id: worker.beat_at for worker in workers}
         seen = self._beats
@@ -170,4 +182,5 @@ class KeeperThread(threading.Thread):
                 failing = False
 
     def stop(self) -> None:
+        """Begin no further round."""
         self._stopped.set()

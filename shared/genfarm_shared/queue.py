@@ -12,6 +12,7 @@ A message is a hint: it can be lost, doubled, reordered or forged, and only
 a dead worker's messages are found at once and a long task is never redelivered.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,6 +124,8 @@ class Broker:
 
     def __init__(self, url: str) -> None:
         self.url = masked(url)
+        #: Seconds for which callers have waited for answers so far.
+        self.waited_seconds = 0.0
         self._redis = redis.Redis.from_url(
             url,
             socket_timeout=10,
@@ -176,15 +179,17 @@ class Broker:
         self.push([(hint, write_message(hint)) for hint in hints])
 
     def push(self, messages: Sequence[tuple[Hint, str | bytes]]) -> None:
-        """Put messages to the end of the lists that their hints name."""
-        lists: dict[str, list[str | bytes]] = {}
+        """Put messages to the end of the lists that their hints name, a redo to the front."""
+        lists: dict[tuple[str, bool], list[str | bytes]] = {}
         for hint, message in messages:
-            lists.setdefault(list_key(hint.model, hint.priority), []).append(message)
+            key = list_key(hint.model, hint.priority)
+            lists.setdefault((key, hint.is_redo), []).append(message)
         with self._answering():
             pipeline = self._redis.pipeline(transaction=False)
-            for key, found in lists.items():
+            for (key, is_redo), found in lists.items():
+                push = pipeline.rpush if is_redo else pipeline.lpush
                 for start in range(0, len(found), CHUNK):
-                    pipeline.lpush(key, *found[start : start + CHUNK])
+                    push(key, *found[start : start + CHUNK])
             for model in {hint.model for hint, _ in messages}:
                 pipeline.zadd(bell_key(queue_name(model)), RING)
             pipeline.execute()
@@ -234,6 +239,7 @@ class Broker:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
+        began = time.monotonic()
         try:
             yield
         except redis.RedisError as error:
@@ -242,6 +248,8 @@ class Broker:
                 f"the broker {self.url} does not answer: {said}. Tasks already written down are "
                 "safe; check GENFARM_BROKER and that the server is up, or start one: `genfarm up`"
             ) from error
+        finally:
+            self.waited_seconds += time.monotonic() - began
 
 
 def list_key(model: str, priority: int) -> str:

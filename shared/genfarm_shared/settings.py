@@ -55,8 +55,9 @@ class Settings(BaseSettings):
     #: is seen at once; this is for other hosts and for the frozen. Measured: 2 s false-alarms
     #: under load on two cores.
     lease_seconds: float = Field(3.0, ge=1.0)
-    #: Seconds between two beats of a worker.
-    beat_seconds: float = Field(1.0, gt=0)
+    #: Seconds between two beats of a worker; a third of half a lease, because a keeper whose own
+    #: beats are half a lease late judges nobody.
+    beat_seconds: float = Field(0.5, gt=0)
     #: Seconds between two rounds of the keeper.
     tick_seconds: float = Field(0.5, gt=0)
     #: Seconds between two comparisons of rows with Redis; not measured.

@@ -88,6 +88,8 @@ class Hint:
     batch_key: str
     rows: int
     priority: int = 0
+    #: It was begun before, so it goes before those that were not.
+    is_redo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,35 @@ def test_a_keeper_that_was_held_up_judges_nobody_for_it(store: Store, keeper: Ke
     assert [worker.id for worker in store.list_workers()] == ["late"]
 
 
+def test_a_stalled_redis_spares_no_dead_worker(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    """Beats do not come through Redis, so a round that waited for it has missed none."""
+    add_worker(store, "late")
+    keeper.tick(0.0)
+    with redis.Redis.from_url(broker_url) as client:
+        client.execute_command("CLIENT", "PAUSE", 3000)
+        keeper.tick(0.5)  # of a lease of 5 s, more than half is spent here
+    keeper.tick(5.1)
+    assert store.list_workers() == []
+
+
+def test_a_task_that_was_begun_goes_before_those_that_were_not(
+    store: Store, broker_url: str
+) -> None:
+    job = add_job(store, 3)
+    add_worker(store)
+    broker = Broker(broker_url)
+    begun = ids(job, 3)[2:]
+    claims = store.claim(begun, "w1")
+    dispatch(store, broker, 10)
+    store.release(claims, "drained")
+    dispatch(store, broker, 10)
+    with redis.Redis.from_url(broker_url) as client:
+        first = client.lindex(f"{PREFIX}model.sleep:9", -1)  # the end that is taken from
+    assert begun[0].encode() in first
+
+
 def test_messages_in_a_hand_that_is_gone_come_back_sooner_or_later(
     store: Store, broker_url: str, keeper: Keeper
 ) -> None:

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 FENCED = 75
 #: Exit code of a worker one of whose threads failed (EX_SOFTWARE).
 BROKEN = 70
+#: Seconds that a stopping worker waits at most for its keeper's round.
+LAST_ROUND = 2.0
 
 
 def new_worker_id() -> str:
@@ -104,6 +106,8 @@ class Node:
         self._runner.drain(self._settings.drain_timeout)
         self._lease.stop()
         self._store.retire(self._worker_id, "stopped")
+        # Its last round must not find the door closed; one that waits for a server is left.
+        self._keeper.join(LAST_ROUND)
         self._broker.close()
 
     def _check_safety(self) -> None:

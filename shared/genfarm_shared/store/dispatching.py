@@ -117,6 +117,7 @@ class Dispatching(Database):
                 tasks.c.batch_key,
                 tasks.c.rows,
                 tasks.c.suspect,
+                tasks.c.attempt,
             )
         ).all()
         return [
@@ -127,6 +128,7 @@ class Dispatching(Database):
                 f"{ALONE}{row.suspect}" if row.suspect else row.batch_key,
                 row.rows,
                 job.priority,
+                is_redo=row.attempt > 0,
             )
             for row in sorted(rows, key=lambda row: row.place)
         ]
