@@ -6,7 +6,7 @@ Looks and never changes anything; asks no model and no torch.
 import importlib.metadata
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -25,6 +25,7 @@ from genfarm_shared.queue import Broker
 from genfarm_shared.safety import Danger
 from genfarm_shared.settings import Settings, masked, misspelt
 from genfarm_shared.store import Store
+from genfarm_shared.tasks import WorkerRecord
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 #: Packages with the versions the farm is known to work with: at least, and below.
@@ -146,6 +147,16 @@ def _store(settings: Settings) -> Iterator[Finding]:
     finally:
         store.close()
     yield Finding(OK, "store", f"{store.url} is at this version; {len(workers)} workers alive")
+    yield from _versions(workers)
+
+
+def _versions(workers: Sequence[WorkerRecord]) -> Iterator[Finding]:
+    """What a client of one version writes, a worker of another may not know."""
+    ours = importlib.metadata.version("genfarm")
+    others = sorted({f"{w.node} runs {w.version}" for w in workers if w.version != ours})
+    if others:
+        fix = "install one version everywhere, workers first"
+        yield Finding(WARN, "versions", f"{', '.join(others)}; this is {ours}", fix)
 
 
 def _judged(dangers: Iterable[Danger], what: str = "", well: str = "") -> Iterator[Finding]:

@@ -117,6 +117,25 @@ def test_a_dropped_task_never_comes_back_and_waiting_is_a_sign_of_life(
     assert "alive" in worker.seen
 
 
+def test_what_only_a_newer_genfarm_knows_is_left_to_a_newer_worker(
+    process: tuple[Worker, subprocess.Popen[bytes]], claim: Claimer
+) -> None:
+    """And the refusal says so; what both know and is wrong fails for good."""
+    worker, _ = process
+    known = claim("a", "sleep", "sleep", seconds=0.0)
+    worker.pipe.send_claims([replace(known, task_id="b", params={"seconds": 0.0, "novel": 1})])
+    worker.pipe.send_claims([replace(known, task_id="c", kind="to-smell")])
+    worker.pipe.send_claims([replace(known, task_id="d", params={"seconds": -1.0})])
+    failures = {name: output.failure for name, output in worker.outputs(3).items()}
+    assert {name: failure.retryable for name, failure in failures.items() if failure} == {
+        "b": True,
+        "c": True,
+        "d": False,
+    }
+    for name in "bc":
+        assert "this worker runs genfarm" in failures[name].message  # type: ignore[union-attr]
+
+
 def test_a_model_that_cannot_load_fails_its_tasks_and_no_others(
     process: tuple[Worker, subprocess.Popen[bytes]], claim: Claimer
 ) -> None:

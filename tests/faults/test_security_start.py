@@ -239,3 +239,11 @@ def test_a_broker_that_serves_another_farm_is_refused(settings: Settings, broker
     broker.mark("theirs", broker.epoch().run_id)
     with pytest.raises(InvalidSetting, match=r"serves another farm \(theirs\) than the store"):
         start(settings)
+
+
+def test_a_worker_of_another_version_is_named(settings: Settings) -> None:
+    store = Store(settings.store_url)
+    add_worker(store, "old")
+    store.close()
+    found = {f.what: f for f in doctor.examine(settings)}
+    assert "old@test runs 0;" in found["versions"].found

@@ -7,6 +7,7 @@ the pipe's `poll` until a message or the next wake-up of an engine.
 
 import argparse
 import ctypes
+import importlib.metadata
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from genfarm_shared.errors import InvalidTask, ModelUnavailable
-from genfarm_shared.kinds import batch_key, check_params, find_kind
+from genfarm_shared.kinds import KINDS, batch_key, check_params, find_kind
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Engine, Output
@@ -154,7 +155,7 @@ class Loop:
         try:
             checked = _checked(claim, self._catalog)
         except InvalidTask as error:
-            return Output(claim.task_id, failure=Failure("invalid_params", str(error)))
+            return Output(claim.task_id, failure=_refusal(claim, error))
         except ModelUnavailable as error:
             return Output(claim.task_id, failure=Failure("model_unavailable", str(error)))
         resident = self._residents.get(claim.model) or self._load(claim.model)
@@ -222,6 +223,17 @@ def _checked(claim: Claim, catalog: Mapping[str, ModelEntry]) -> Claim:
     params = check_params(kind, claim.params, quotes=False)
     key = batch_key(claim.model, params)
     return replace(claim, params=params.model_dump(), batch_key=key, rows=params.rows())
+
+
+def _refusal(claim: Claim, error: InvalidTask) -> Failure:
+    """Why a row cannot be run. What only a newer genfarm knows may be run by a newer worker."""
+    kind = KINDS.get(claim.kind)
+    is_known = error.param is None or (kind is not None and error.param in kind.params.model_fields)
+    if is_known:
+        return Failure("invalid_params", str(error))
+    version = importlib.metadata.version("genfarm")
+    said = f"this worker runs genfarm {version}, and the job was written by another: upgrade it"
+    return Failure("invalid_params", f"{error}; {said}", retryable=True)
 
 
 def _first_line(error: BaseException) -> str:
