@@ -32,8 +32,8 @@ def fail_after_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = iter([True])
 
     @contextmanager
-    def losing(*, write: bool) -> Iterator[Connection]:
-        with transaction(write=write) as connection:
+    def losing(*, write: bool, is_single: bool = False) -> Iterator[Connection]:
+        with transaction(write=write, is_single=is_single) as connection:
             yield connection
         if write and next(failures, False):
             raise OperationalError("COMMIT", None, Exception("connection lost"))

@@ -20,7 +20,7 @@ def test_a_claim_and_a_commit_look_at_no_other_task(store: Store) -> None:
     def explain(_c: object, cursor: Any, statement: str, values: Any, *_rest: object) -> None:
         if statement.startswith(("WITH", "UPDATE tasks", "UPDATE attempts")):
             if not store.is_sqlite:  # a table this small is read whole faster
-                cursor.execute("SET LOCAL enable_seqscan = off")
+                cursor.execute("SET enable_seqscan = off")
             cursor.execute(f"EXPLAIN {'QUERY PLAN' * store.is_sqlite} {statement}", values)
             plans.extend(str(row[-1]) for row in cursor.fetchall())
 

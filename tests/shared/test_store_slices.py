@@ -24,10 +24,10 @@ def count_writes(store: Store, monkeypatch: pytest.MonkeyPatch, most: int = 1000
     transaction, writes = store._transaction, list[bool]()
 
     @contextmanager
-    def counting(*, write: bool) -> Iterator[Connection]:
+    def counting(*, write: bool, is_single: bool = False) -> Iterator[Connection]:
         if write and len(writes) == most:
             raise CutOff
-        with transaction(write=write) as connection:
+        with transaction(write=write, is_single=is_single) as connection:
             yield connection
         writes.extend([True] * write)
 

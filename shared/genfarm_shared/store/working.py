@@ -71,20 +71,18 @@ class Working(Database):
                 close_attempts(connection, before, "released", lost_at, "the answer was lost")
             return claims
 
-        return self.write(work) if task_ids else []
+        return self.write_at_once(work) if task_ids else []
 
     def commit(
         self, outcomes: Sequence[Outcome], worker_id: str, *, max_attempts: int
     ) -> Committed:
-        """Record how attempts ended: one transaction, one result row a task at most."""
-        by_id = {outcome.task_id: outcome for outcome in outcomes}
+        """Record how attempts ended: the successes at once, then the others; one result row a
+        task at most."""
+        good = [outcome for outcome in outcomes if outcome.failure is None]
+        done = self.write_at_once(lambda c: record_batch(c, good, worker_id, self.moment()))
+        rest = {o.task_id: o for o in outcomes if o.task_id not in done}
 
         def work(connection: Connection) -> Committed:
-            good = [outcome for outcome in outcomes if outcome.failure is None]
-            done = record_batch(connection, good, worker_id, self.moment())
-            rest = {task_id: o for task_id, o in by_id.items() if task_id not in done}
-            if not rest:
-                return Committed(done, frozenset(), frozenset())
             now = self.clock(connection)
             losses, known = self._standing(connection, rest)
             mine = [rest[task_id] for task_id in losses if rest[task_id].failure]
@@ -98,9 +96,9 @@ class Working(Database):
             self._put_off(connection, again, now)
             recorded = done | known | {o.task_id for o in failed}
             retried = frozenset(o.task_id for o in again)
-            return Committed(recorded, retried, frozenset(by_id) - recorded - retried)
+            return Committed(recorded, retried, frozenset(rest) - recorded - retried)
 
-        return self.write(work) if outcomes else Committed(*[frozenset[str]()] * 3)
+        return self.write(work) if rest else Committed(done, frozenset(), frozenset())
 
     def release(self, claims: Sequence[Claim], reason: str) -> None:
         """Give claimed tasks back unfinished; another worker goes on."""
