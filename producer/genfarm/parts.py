@@ -64,6 +64,8 @@ class Parts:
         # Here too, for the workers would say it only after the tables were made.
         safety.refuse(safety.place_dangers(self._settings.store_url))
         store = Store(self._settings.store_url)
+        if self._server is not None:
+            _own(broker, store)
         farm = RunningFarm(
             home=self._settings.home,
             pid=os.getpid(),
@@ -187,6 +189,15 @@ def _check_broker(url: str) -> None:
             f"the broker {broker.url} does not answer: {reason}. Start that server, or unset "
             "GENFARM_BROKER for a server of the farm's own"
         ) from error
+    finally:
+        broker.close()
+
+
+def _own(url: str, store: Store) -> None:
+    """Give the home's own server to its store: another's may have been there before, and gone."""
+    broker = Broker(url)
+    try:
+        broker.take_over(store.farm(), by_force=True)
     finally:
         broker.close()
 

@@ -12,9 +12,9 @@ state again. Knows no model.
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from genfarm_shared.errors import Unreachable
+from genfarm_shared.errors import InvalidSetting, Unreachable
 from genfarm_shared.liveness import is_gone
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
@@ -71,7 +71,7 @@ class Keeper:
     def _mend(self, dead: bool, now: float) -> None:
         """Compare Redis with the rows where that is due, and publish what is pending."""
         new_run = self._new_run()
-        if dead or new_run:
+        if dead or new_run is not None:
             # More than once: what was too young to be judged may be lost as well.
             self._wary_until = now + 2 * IN_FLIGHT
             self._reconcile_at = now
@@ -79,8 +79,8 @@ class Keeper:
             self._restore_strays()
             # Of a new run of Redis even the newest rows are asked for: a doubled message is
             # harmless, and a wait is not.
-            self._reconcile(0.0 if new_run else IN_FLIGHT)
-            if new_run:
+            self._reconcile(IN_FLIGHT if new_run is None else 0.0)
+            if new_run is not None:
                 self._broker.mark(self._farm, new_run)
             is_wary = now < self._wary_until
             self._reconcile_at = now + (IN_FLIGHT if is_wary else self._settings.reconcile_seconds)
@@ -138,15 +138,21 @@ class Keeper:
             if back:
                 log.info("%d messages of %s are back in their queues", back, worker_id)
 
-    def _new_run(self) -> str:
-        """The run of Redis when no keeper has compared rows with it yet, else empty.
+    def _new_run(self) -> str | None:
+        """The run of Redis when no keeper has compared rows with it yet, else None.
 
-        It restarted, or a flush took the mark away with everything else.
+        It restarted, or a flush took the mark away with everything else. Raises
+        InvalidSetting when another farm has marked it since.
         """
         self._farm = self._farm or self._store.farm()
         epoch = self._broker.epoch()
+        if epoch.farm not in ("", self._farm):
+            raise InvalidSetting(
+                f"the farm {epoch.farm} has taken over the broker {self._broker.url} from this "
+                f"one ({self._farm}). Give each farm a Redis database of its own"
+            )
         is_known = (epoch.farm, epoch.marked_run_id) == (self._farm, epoch.run_id)
-        return "" if is_known else epoch.run_id
+        return None if is_known else epoch.run_id
 
     def _reconcile(self, seconds: float) -> None:
         """Publish again what was queued longer ago than that and has no message.
@@ -161,25 +167,31 @@ class Keeper:
 
 
 class KeeperThread(threading.Thread):
-    """Runs a keeper until stopped; an outage is logged once and waited out."""
+    """Runs a keeper until stopped; an outage is waited out, and said again when it changes."""
 
-    def __init__(self, keeper: Keeper, tick_seconds: float) -> None:
+    def __init__(self, keeper: Keeper, tick_seconds: float, on_refused: Callable[[], None]) -> None:
+        """`on_refused` follows when the broker is another farm's now."""
         super().__init__(name="keeper", daemon=True)
         self._keeper = keeper
+        self._on_refused = on_refused
         self._tick_seconds = tick_seconds
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        failing = False
+        said = ""
         while not self._stopped.wait(self._tick_seconds):
             try:
                 self._keeper.tick(time.monotonic())
             except Unreachable as error:
-                if not failing:
+                if str(error) != said:
                     log.warning("keeper waits: %s", error)
-                failing = True
+                said = str(error)
+            except InvalidSetting as error:
+                log.critical("the worker ends: %s", error)
+                self._on_refused()
+                return
             else:
-                failing = False
+                said = ""
 
     def stop(self) -> None:
         """Begin no further round."""

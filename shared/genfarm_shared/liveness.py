@@ -15,8 +15,12 @@ _PROC = Path("/proc")
 
 def name_process() -> str:
     """What `is_gone` recognises this process by; empty where the system cannot say."""
-    started = _started(os.getpid())
-    return f"{_machine()} {os.getpid()} {started}" if _machine() and started else ""
+    if not _machine():
+        return ""
+    try:
+        return f"{_machine()} {os.getpid()} {_started(os.getpid())}"
+    except PermissionError:
+        return ""
 
 
 def is_gone(name: str) -> bool:
@@ -31,10 +35,18 @@ def is_gone(name: str) -> bool:
         return False
 
 
+def ran_here(name: str) -> bool:
+    """Whether that process ran under this boot of this kernel, in whatever container."""
+    boot = name.partition("/")[0]
+    return bool(boot) and boot == _machine().partition("/")[0]
+
+
 @lru_cache(maxsize=1)
 def _machine() -> str:
     """This boot of this kernel, and the namespace in which our pids count."""
     try:
+        if str((_PROC / "self").readlink()) != str(os.getpid()):
+            return ""  # this /proc is of another namespace, and our pid a stranger's in it
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{(_PROC / 'self/ns/pid').readlink()}"
     except OSError:

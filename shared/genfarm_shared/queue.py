@@ -108,7 +108,7 @@ def _transport_options(worker_id: str) -> dict[str, Any]:
 class Epoch:
     """Which Redis this is, and what a keeper last noted in it."""
 
-    #: Changes when Redis restarts.
+    #: Changes when Redis restarts; empty where the server does not say.
     run_id: str
     #: The farm that the lists were last compared with, empty after a flush.
     farm: str
@@ -146,14 +146,23 @@ class Broker:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.info("server")
             pipeline.get(EPOCH)
-            server, mark = pipeline.execute()
+            server, mark = pipeline.execute(raise_on_error=False)
+            if isinstance(mark, redis.RedisError):
+                raise mark
+        # A managed server may keep INFO to itself: the mark alone still shows a flush.
+        current = "" if isinstance(server, redis.RedisError) else server.get("run_id", "")
         farm, _, run_id = (mark or b"").decode("ascii", "replace").partition(" ")
-        return Epoch(str(server["run_id"]), farm, run_id)
+        return Epoch(str(current), farm, run_id)
 
     def mark(self, farm: str, run_id: str) -> None:
         """Note in Redis itself that its lists hold what that farm wants there."""
         with self._answering():
             self._redis.set(EPOCH, f"{farm} {run_id}")
+
+    def take_over(self, farm: str, *, by_force: bool = False) -> None:
+        """Make the lists that farm's if they are nobody's, or whoever's they are."""
+        with self._answering():
+            self._redis.set(EPOCH, f"{farm} ", nx=not by_force)
 
     def eviction_policy(self) -> str:
         """Redis's `maxmemory-policy`; anything but `noeviction` may drop messages."""

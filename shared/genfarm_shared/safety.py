@@ -1,7 +1,7 @@
 """Settings under which the farm would lose work: what they are, and what to do instead.
 
 One room for two askers: the worker refuses to start, and `genfarm doctor`
-lists what it finds. Looks and changes nothing.
+lists what it finds.
 """
 
 import re
@@ -14,6 +14,7 @@ from pathlib import Path
 import redis
 
 from genfarm_shared.errors import InvalidSetting, Unreachable
+from genfarm_shared.liveness import ran_here
 from genfarm_shared.queue import EPOCH, PREFIX, Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
@@ -97,14 +98,19 @@ def place_dangers(store_url: str) -> Iterator[Danger]:
 def host_dangers(store: Store, settings: Settings) -> Iterator[Danger]:
     """What is unsafe about who else uses a SQLite store.
 
-    A worker of another host counts once its beat is seen to move: the row of
-    one that was killed says alive for ever while nobody is there to judge it.
+    A worker of another host, told by its boot where it is known, counts once
+    its beat is seen to move: the row of one that was killed says alive for ever
+    while nobody is there to judge it.
     That look takes at most a lease, and only where there is such a row.
     """
     if not store.is_sqlite:
         return
     host = socket.gethostname()
-    before = {worker.id: worker.beat_at for worker in store.list_workers() if worker.host != host}
+    before = {
+        worker.id: worker.beat_at
+        for worker in store.list_workers()
+        if worker.host != host and not ran_here(worker.process)
+    }
     deadline = time.monotonic() + settings.lease_seconds
     while before and time.monotonic() < deadline:
         for worker in store.list_workers():
@@ -171,8 +177,9 @@ def _foreigners(broker: Broker) -> Iterator[Danger]:
 
 def _other_farm(broker: Broker, farm: str) -> Iterator[Danger]:
     """Its workers would find no rows for our messages and drop them, and ours for theirs."""
+    broker.take_over(farm)  # where it is nobody's, so that of two starts at once one is refused
     owner = broker.epoch().farm
-    if owner and owner != farm:
+    if owner != farm:
         yield Danger(
             "owner",
             f"the broker {broker.url} serves another farm ({owner}) than the store ({farm})",

@@ -236,7 +236,7 @@ def test_a_supervisor_does_not_start_a_refusing_worker_again_and_again(tmp_path:
 def test_a_broker_that_serves_another_farm_is_refused(settings: Settings, broker_url: str) -> None:
     broker = Broker(broker_url)
     assert list(safety.broker_dangers(broker, "ours")) == []
-    broker.mark("theirs", broker.epoch().run_id)
+    broker.take_over("theirs", by_force=True)
     with pytest.raises(InvalidSetting, match=r"serves another farm \(theirs\) than the store"):
         start(settings)
 

@@ -7,7 +7,7 @@ import redis
 from celery import Celery
 from kombu import Connection
 
-from genfarm_shared.errors import Unreachable
+from genfarm_shared.errors import InvalidSetting, Unreachable
 from genfarm_shared.keeper import Keeper, dispatch
 from genfarm_shared.liveness import name_process
 from genfarm_shared.messages import TASK_NAME
@@ -127,6 +127,33 @@ def test_the_end_of_a_process_here_is_seen_at_once(
     assert [worker.id for worker in store.list_workers()] == ["elsewhere", "living"]
     (gone,) = [worker for worker in store.list_workers(everyone=True) if worker.id == "gone"]
     assert gone.reason == "its process has ended"
+
+
+def test_a_broker_that_another_farm_took_over_is_not_fought_for(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    keeper.tick(0.0)
+    broker = Broker(broker_url)
+    broker.take_over("theirs")
+    keeper.tick(0.5)  # it was taken already
+    broker.take_over("theirs", by_force=True)
+    with pytest.raises(InvalidSetting, match="the farm theirs has taken over"):
+        keeper.tick(1.0)
+
+
+def test_a_server_that_keeps_its_state_to_itself_is_served_all_the_same(
+    store: Store, broker_url: str
+) -> None:
+    job = add_job(store, 3)
+    with redis.Redis.from_url(broker_url) as client:
+        client.execute_command("ACL", "SETUSER", "quiet", "on", ">pw", "~*", "+@all", "-info")
+        quiet = Broker(broker_url.replace("redis://", "redis://quiet:pw@"))
+        keeper = Keeper(store, quiet, Settings.load(broker=broker_url))
+        keeper.tick(0.0)
+        client.flushall()
+        keeper.tick(0.5)
+        client.execute_command("ACL", "DELUSER", "quiet")
+    assert Broker(broker_url).task_ids() == set(ids(job, 3))
 
 
 def test_a_message_that_is_there_is_not_sent_twice(

@@ -91,7 +91,7 @@ class Node:
         )
         self._lease.start()
         keeper = Keeper(self._store, self._broker, settings, self._worker_id)
-        self._keeper = KeeperThread(keeper, settings.tick_seconds)
+        self._keeper = KeeperThread(keeper, settings.tick_seconds, on_refused=self._refuse)
         self._keeper.start()
         log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))
 
@@ -117,6 +117,9 @@ class Node:
         ]
         for danger in safety.refuse(dangers):
             log.warning("%s: %s. %s", danger.what, danger.found, danger.fix)
+
+    def _refuse(self) -> None:
+        os._exit(safety.REFUSED)
 
     def _fence(self) -> None:
         os._exit(FENCED)  # the engine follows at the end of its pipe
