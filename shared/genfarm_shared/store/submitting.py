@@ -9,6 +9,7 @@ from genfarm_shared.schema import attempts, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.slices import hold_slice
 from genfarm_shared.tasks import JobRecord, State, Task
 
 #: Rows a statement takes; SQLite allows 32,766 bound values, a task binds about 20.
@@ -71,13 +72,14 @@ class Submitting(Database):
         where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
         if task_ids is not None:
             where.append(among(tasks.c.id, "wanted"))
-        some = update(tasks).where(tasks.c.id.in_(_slice(*where))).values(_CANCELLED)
         asked = {} if task_ids is None else {"wanted": sorted(task_ids)}
 
         def step(connection: Connection) -> int:
             now = self.clock(connection)
-            marking = some.values(finished_at=now).returning(tasks.c.id, tasks.c.attempt)
-            ended = connection.execute(marking, asked).all()
+            ids = hold_slice(connection, where, asked)
+            marking = update(tasks).where(among(tasks.c.id, "ids")).values(_CANCELLED)
+            marking = marking.values(finished_at=now).returning(tasks.c.id, tasks.c.attempt)
+            ended = connection.execute(marking, {"ids": ids}).all()
             close_attempts(connection, [(row.id, row.attempt) for row in ended], "cancelled", now)
             return len(ended)
 
@@ -91,8 +93,9 @@ class Submitting(Database):
     ) -> int:
         """Make ended tasks pending again, as new attempts, in slices; returns how many.
 
-        Only states that left no result can be retried; the audit keeps the old attempts. A
-        deadline that has passed is lifted, or what expired would expire again.
+        What fails again meanwhile is left. Only states that left no result can be retried; the
+        audit keeps the old attempts. A deadline that has passed is lifted, or what expired would
+        expire again.
         """
 
         where = [
@@ -102,15 +105,23 @@ class Submitting(Database):
         if custom_ids is not None:
             named = (among(tasks.c.custom_id, "wanted"), among(tasks.c.id, "wanted"))
             where.append(or_(*named))
-        some = update(tasks).where(tasks.c.id.in_(_slice(*where))).values(_RETRIED)
+        # Not the clock's time: what ended before the clock was set back has ended all the same.
+        latest = select(func.max(tasks.c.finished_at)).where(tasks.c.job_id == job_id)
+        ended_by = self.read(lambda c: c.execute(latest).scalar_one())
+        where.append(tasks.c.finished_at <= ended_by)
         asked = {} if custom_ids is None else {"wanted": sorted(custom_ids)}
+        some = update(tasks).where(among(tasks.c.id, "ids")).values(_RETRIED)
+
+        def step(connection: Connection) -> int:
+            ids = hold_slice(connection, where, asked)
+            return connection.execute(some, {"ids": ids}).rowcount
 
         def lift(connection: Connection) -> None:
             late = (jobs.c.id == job_id, jobs.c.deadline < self.clock(connection))
             connection.execute(update(jobs).where(*late).values(deadline=None))
 
         self.write(lift)  # first, or a keeper expires again what is retried
-        return self.write_in_slices(lambda c: c.execute(some, asked).rowcount)
+        return self.write_in_slices(step)
 
     def remove(self, job_id: str) -> None:
         """Delete an ended job with its tasks, results and audit. Artefacts stay.
