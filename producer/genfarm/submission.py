@@ -185,7 +185,7 @@ class Stream:
         if self._is_ours:
             # While the store takes no writes the job stays open under its name, and the error
             # that led here is the one to raise: the same call again completes the job.
-            with suppress(Unreachable):
+            with suppress(Unreachable, JobConflict):
                 self._link.store.cancel(self.record.id)
                 self._link.store.seal(self.record.id, self.written)
                 self._link.store.disown(self.record.id)

@@ -44,7 +44,7 @@ class NotFound(GenfarmError, LookupError):
 
 
 class JobConflict(GenfarmError):
-    """A job of that name exists with other content."""
+    """A job of that name exists with other content, or was withdrawn while it was completed."""
 
 
 class QueueFull(GenfarmError):

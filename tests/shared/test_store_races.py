@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from genfarm_shared.store import Store
 from genfarm_shared.store.strides import claim_batch, record_batch
@@ -83,3 +84,15 @@ def test_two_who_retry_at_once_retry_once(store: Store) -> None:
         claim_batch(connection, ids(job, 1), "w1", None, again=False)
     assert said == [0]
     assert states(store, job) == {State.RUNNING: 1}
+
+
+def test_a_job_that_goes_while_it_is_looked_for_is_begun_anew(store: Store) -> None:
+    first = add_job(store, 1, identity="one", released=False)
+
+    @event.listens_for(store._engine, "before_cursor_execute")
+    def withdraw(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("SELECT jobs.id, jobs.identity"):
+            store.discard(first.id)
+
+    found, is_ours = store.open_job(replace(first, id="again"))
+    assert (found.id, is_ours) == ("again", True)

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection
 
+from genfarm_shared.errors import JobConflict
 from genfarm_shared.store import Store
 from genfarm_shared.store.database import SLICE
 from genfarm_shared.store.mending import EXPIRED_JOBS
 from genfarm_shared.tasks import State
 
-from .farmyard import add_job, add_worker, commit, failed, ids, states
+from .farmyard import add_job, add_worker, commit, failed, ids, make_task, states
 
 MANY = 2 * SLICE + 7
 
@@ -110,3 +111,21 @@ def test_what_fails_again_while_it_is_retried_is_not_retried_for_ever(
 
     monkeypatch.setattr(store, "write_in_slices", failing)
     assert store.retry(job.id, [State.FAILED]) == 3
+
+
+def test_a_job_that_its_beginner_withdraws_is_not_sealed_by_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add_job(store, MANY, released=False)
+    with monkeypatch.context() as patch:
+        count_writes(store, patch, most=1)
+        with pytest.raises(CutOff):
+            store.discard(job.id)
+    with pytest.raises(JobConflict, match=r"withdrawn .* submit again"):
+        store.seal(job.id, MANY)
+    store.discard(job.id)
+    with pytest.raises(JobConflict, match="withdrawn"):
+        store.seal(job.id, 0)
+    with pytest.raises(JobConflict, match="withdrawn"):
+        store.insert([make_task(job, 0)])
+    assert store.list_jobs() == []

@@ -4,7 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Update, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
+from genfarm_shared.errors import JobConflict
 from genfarm_shared.schema import attempts, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
@@ -24,19 +26,25 @@ class Submitting(Database):
 
         Returns the job that is in the store, and whether this call wrote it.
         """
+        same = jobs.c.id == job.id
+        if job.identity is not None:
+            same = jobs.c.identity == job.identity
 
         def work(connection: Connection) -> tuple[JobRecord, bool]:
-            connection.execute(insert_new(connection, jobs), [_job_row(job)])
-            same = jobs.c.id == job.id
-            if job.identity is not None:
-                same = jobs.c.identity == job.identity
-            found = JobRecord(**connection.execute(select(jobs).where(same)).one()._mapping)
+            row = None
+            while row is None:  # again where another of that identity went in between
+                connection.execute(insert_new(connection, jobs), [_job_row(job)])
+                row = connection.execute(select(jobs).where(same)).first()
+            found = JobRecord(**row._mapping)
             return found, found.id == job.id
 
         return self.write(work)
 
     def insert(self, new: Sequence[Task]) -> None:
-        """Write tasks down as pending, all or none of the call; rows already there stay."""
+        """Write tasks down as pending, all or none of the call; rows already there stay.
+
+        Raises JobConflict when their job has been withdrawn.
+        """
 
         def work(connection: Connection) -> None:
             now = self.clock(connection)
@@ -44,12 +52,29 @@ class Submitting(Database):
                 rows = [_task_row(task, now) for task in new[start : start + CHUNK]]
                 connection.execute(insert_new(connection, tasks), rows)
 
-        self.write(work)
+        try:
+            self.write(work)
+        except IntegrityError as error:
+            if not _is_orphan(error):
+                raise
+            raise _withdrawn(new[0].job_id) from error
 
     def seal(self, job_id: str, total: int) -> None:
-        """Say that the last input is written; the job's tasks may now be dispatched."""
+        """Say that the last input is written; the job's tasks may now be dispatched.
+
+        Raises JobConflict when the job has been withdrawn, or is being so:
+        whoever began it may discard it while another completes it.
+        """
+        written = select(func.count()).where(tasks.c.job_id == job_id)
         statement = update(jobs).where(jobs.c.id == job_id).values(total=total, released=True)
-        self.write(lambda connection: connection.execute(statement))
+
+        def work(connection: Connection) -> None:
+            is_there = _hold_job(connection, jobs.c.id == job_id)
+            if not is_there or connection.execute(written).scalar_one() < total:
+                raise _withdrawn(job_id)
+            connection.execute(statement)
+
+        self.write(work)
 
     def disown(self, job_id: str) -> None:
         """Take a job's identity away, so that another may bear it; its tasks go on."""
@@ -57,9 +82,19 @@ class Submitting(Database):
         self.write(lambda connection: connection.execute(statement))
 
     def discard(self, job_id: str) -> None:
-        """Remove a job whose submission failed before any of it was released."""
-        statement = delete(jobs).where(jobs.c.id == job_id, jobs.c.released.is_(False))
-        self.write(lambda connection: connection.execute(statement))
+        """Remove a job whose submission failed before any of it was released, in slices."""
+        draft = (jobs.c.id == job_id, jobs.c.released.is_(False))
+        some = _slice(tasks.c.job_id == job_id)
+
+        def step(connection: Connection) -> int:
+            if not _hold_job(connection, *draft):
+                return 0
+            chosen = {"ids": connection.execute(some).scalars().all()}
+            connection.execute(delete(tasks).where(among(tasks.c.id, "ids")), chosen)
+            return len(chosen["ids"])
+
+        self.write_in_slices(step)
+        self.write(lambda connection: connection.execute(delete(jobs).where(*draft)))
 
     def cancel(self, job_id: str, task_ids: Collection[str] | None = None) -> int:
         """Withdraw what has not ended, running tasks too; returns how many.
@@ -164,6 +199,26 @@ _RETRIED: dict[str, Any] = {
     "reason_code": None,
     "reason": None,
 }
+
+
+def _hold_job(connection: Connection, *where: ColumnElement[bool]) -> bool:
+    """Whether there is that job, which is then locked until the transaction ends."""
+    # Not against those who insert tasks, whose foreign keys hold the job's key.
+    held = select(jobs.c.id).where(*where).with_for_update(key_share=True)
+    return connection.execute(held).first() is not None
+
+
+def _is_orphan(error: IntegrityError) -> bool:
+    """Whether the rows' job is not there."""
+    said = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
+    return said in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}
+
+
+def _withdrawn(job_id: str) -> JobConflict:
+    return JobConflict(
+        f"job {job_id} was withdrawn while it was written, by the process that began it or by "
+        "`genfarm jobs rm`. Nothing of it runs; submit again"
+    )
 
 
 def _close_unsealed(job_id: str) -> Update:
