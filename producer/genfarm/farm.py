@@ -143,9 +143,10 @@ class Farm:
         "new" starts afresh where the job exists, "error" refuses. While the
         farm has as many open tasks as it may (GENFARM_MAX_OPEN), "wait" waits
         for room, as a generator does unless told otherwise, and "raise", for
-        all else the default, raises QueueFull before anything is written. Raises
-        InvalidTask (nothing was written, or what a generator gave is
-        cancelled), JobConflict for a name with other content, Unreachable.
+        all else the default, raises QueueFull. Raises InvalidTask, JobConflict
+        for a name with other content, Unreachable. Of a list or a file an error
+        leaves nothing that runs; of what a generator gave before it, what has
+        ended keeps its result and the rest is cancelled.
         """
         show = self._progress if progress is None else progress
         options = Options(model=model, params=params, name=name, id_from=id_from)

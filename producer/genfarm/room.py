@@ -26,7 +26,8 @@ class Room:
 
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
-        self._limit = limit
+        #: Most open tasks that the farm may have.
+        self.limit = limit
         self._lock = threading.Lock()
         self._open = 0
         self._counted_at = float("-inf")
@@ -34,25 +35,34 @@ class Room:
     def take(self, number: int, when_full: WhenFull) -> None:
         """Return when that many more tasks fit. Raises QueueFull, or waits."""
         while not self._has_taken(number):
-            if when_full == "raise" or number > self._limit:
+            if when_full == "raise" or number > self.limit:
                 raise self._full(number)
             time.sleep(LOOK_SECONDS)
 
     def _has_taken(self, number: int) -> bool:
         with self._lock:
             is_old = time.monotonic() - self._counted_at > RECOUNT_SECONDS
-            if is_old or self._open + number > self._limit:
+            if is_old or self._open + number > self.limit:
                 self._open = self._store.count_open()
                 self._counted_at = time.monotonic()
-            fits = self._open + number <= self._limit
+            fits = self._open + number <= self.limit
             self._open += number * fits
             return fits
 
     def _full(self, number: int) -> QueueFull:
+        if number > self.limit:
+            said = (
+                f"{number:,} tasks can never fit into this farm, whose limit is {self.limit:,} "
+                "open ones. Submit them in parts or from a generator, which waits for room,"
+            )
+        else:
+            said = (
+                f"{self._open:,} tasks are open in this farm and {number:,} more would pass its "
+                f"limit of {self.limit:,}. Wait until some have ended (when_full='wait' does), add "
+                "workers,"
+            )
         return QueueFull(
-            f"{self._open:,} tasks are open in this farm and {number:,} more would pass its limit "
-            f"of {self._limit:,}. Wait until some have ended (when_full='wait' does), add workers, "
-            "or raise GENFARM_MAX_OPEN where its database has room",
+            f"{said} or raise GENFARM_MAX_OPEN where its database has room",
             open_tasks=self._open,
-            limit=self._limit,
+            limit=self.limit,
         )

@@ -120,7 +120,8 @@ def _write_whole(link: Link, request: Request, progress: bool | None) -> JobReco
         _compare_all(link, job, order, source, seen.total)
     if job.total is None:
         try:
-            link.room.take(seen.total, label.when_full or "raise")
+            there = 0 if is_ours else sum(link.store.count([job.id])[job.id].values())
+            link.room.take(max(seen.total - there, 0), label.when_full or "raise")
             with Bar(f"submit {label.name or job.id}", seen.total, show=progress, delay=1.0) as bar:
                 digest = _fill(link, job, order, source, bar)
             if digest != seen.digest:
@@ -164,8 +165,8 @@ class Stream:
         """
         try:
             chunk = self._next_chunk()
-            self._check(chunk)
-            self._room.take(len(chunk), self._when_full)
+            there = self._check(chunk)
+            self._room.take(max(len(chunk) - there, 0), self._when_full)
             self._link.store.insert(chunk)
             self.written += len(chunk)
             if self.is_done:
@@ -185,7 +186,7 @@ class Stream:
         if self._is_ours:
             # While the store takes no writes the job stays open under its name, and the error
             # that led here is the one to raise: the same call again completes the job.
-            with suppress(Unreachable):
+            with suppress(Unreachable, JobConflict):
                 self._link.store.cancel(self.record.id)
                 self._link.store.seal(self.record.id, self.written)
                 self._link.store.disown(self.record.id)
@@ -193,7 +194,9 @@ class Stream:
     def _next_chunk(self) -> list[Task]:
         chunk: list[Task] = []
         flush_at = time.monotonic() + FLUSH_SECONDS
-        while len(chunk) < CHUNK and (not chunk or time.monotonic() < flush_at):
+        # A chunk larger than the farm's limit would wait for ever.
+        most = min(CHUNK, self._room.limit)
+        while len(chunk) < most and (not chunk or time.monotonic() < flush_at):
             try:
                 chunk.append(next(self._tasks))
             except StopIteration:
@@ -217,15 +220,19 @@ class Stream:
             return "The inputs before it were cancelled; correct it and submit all again"
         return f"Job {self.record.id}, which an earlier run began, stays as it is"
 
-    def _check(self, chunk: list[Task]) -> None:
-        """Raise JobConflict when an earlier run wrote other inputs, or another number of them."""
-        _check_chunk(self._link, self.record, chunk)
+    def _check(self, chunk: list[Task]) -> int:
+        """How many of the chunk an earlier run wrote.
+
+        Raises JobConflict when that wrote other inputs, or another number of them.
+        """
+        there = _check_chunk(self._link, self.record, chunk)
         total, now = self.record.total, self.written + len(chunk)
         if total is not None and (now > total or (self.is_done and now < total)):
             name = self.record.name or self.record.id
             raise conflict(
                 name, "the number of inputs", total, f"{now}{'' if self.is_done else '+'}"
             )
+        return there
 
 
 def _is_text_map(value: object) -> bool:
@@ -285,10 +292,13 @@ def _compare_all(link: Link, job: JobRecord, order: Order, source: Source, total
         raise conflict(job.name or job.id, "the number of inputs", job.total, total)
 
 
-def _check_chunk(link: Link, job: JobRecord, chunk: list[Task]) -> None:
-    if chunk:
-        records = link.store.read_after(job.id, chunk[0].index - 1, len(chunk))
-        check_same(job.name or job.id, chunk, records)
+def _check_chunk(link: Link, job: JobRecord, chunk: list[Task]) -> int:
+    """How many tasks are written from the chunk's first on. Raises JobConflict for another's."""
+    if not chunk:
+        return 0
+    records = link.store.read_after(job.id, chunk[0].index - 1, len(chunk))
+    check_same(job.name or job.id, chunk, records)
+    return len(records)
 
 
 def _fill(link: Link, job: JobRecord, order: Order, source: Source, bar: Bar) -> str:

@@ -44,13 +44,14 @@ class NotFound(GenfarmError, LookupError):
 
 
 class JobConflict(GenfarmError):
-    """A job of that name exists with other content."""
+    """A job of that name exists with other content, or was withdrawn while it was completed."""
 
 
 class QueueFull(GenfarmError):
-    """The farm has as many open tasks as it may have; nothing of this was written.
+    """The farm has as many open tasks as it may have.
 
-    `open_tasks` says how many, `limit` how many it may have.
+    Nothing of this was written; of a generator told to raise, what it gave before was, and is
+    cancelled where it had not ended. `open_tasks` says how many, `limit` how many it may have.
     """
 
     def __init__(self, message: str, *, open_tasks: int = 0, limit: int = 0) -> None:

@@ -55,6 +55,12 @@ jobs = Table(
     Column("created_at", Double, nullable=False),
     Index("ix_jobs_name", "name"),
     Index("ix_jobs_created_at", "created_at"),
+    Index(
+        "ix_jobs_deadline",
+        "deadline",
+        sqlite_where=text("deadline IS NOT NULL"),
+        postgresql_where=text("deadline IS NOT NULL"),
+    ),
 )
 
 tasks = Table(

@@ -90,6 +90,9 @@ def test_a_claim_whose_answer_was_lost_is_claimed_anew(
     assert {claim.attempt for claim in claims} == {2}
     commit(store, *map(done, claims))
     assert store.count_attempts([job.id]) == {"released": 3, "succeeded": 3}
+    times = "SELECT started_at, ended_at FROM attempts ORDER BY task_id, attempt"
+    rows = store.read(lambda c: c.execute(text(times)).all())
+    assert [rows[i].ended_at <= rows[i + 1].started_at for i in (0, 2, 4)] == [True] * 3
 
 
 def test_a_job_and_its_tasks_are_written_once_by_many_at_once(store: Store) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
-from genfarm_shared.tasks import State
+from genfarm_shared.tasks import Failure, State
 from genfarm_workers.engines import Output, Picture
 from genfarm_workers.recorder import Ended, Recorder, RecorderThread, encode_png
 from tests.shared.farmyard import add_job, add_worker, ids, states
@@ -47,3 +47,24 @@ def test_an_output_that_is_no_json_fails_alone(store: Store, tmp_path: Path) -> 
     assert told.is_set()
     assert set().union(*(committed.recorded for committed in seen)) == set(ids(job, 3))
     assert states(store, job) == {State.SUCCEEDED: 2, State.FAILED: 1}
+
+
+def test_a_text_that_no_store_keeps_fails_alone_and_its_spelling_does_not(
+    store: Store, tmp_path: Path
+) -> None:
+    values = ["\\u0000", "\\ud800", "fine", "a\x00", "\ud800", {"\x00": 1}]
+    job = add_job(store, len(values) + 1)
+    add_worker(store)
+    claims = sorted(store.claim(ids(job, len(values) + 1), "w1"), key=lambda claim: claim.task_id)
+    outputs = [
+        Output(claim.task_id, {"value": [v]}) for claim, v in zip(claims, values, strict=False)
+    ]
+    outputs += [Output(claims[-1].task_id, failure=Failure("internal", "\ud800 said so"))]
+    recorder = Recorder(store, ArtifactStore(str(tmp_path)), "w1", max_attempts=3)
+    recorder.record([Ended(c, o) for c, o in zip(claims, outputs, strict=True)])
+    recorder.close()
+    records = store.read_after(job.id, -1, 10)
+    assert [record.output for record in records[:3]] == [{"value": [v]} for v in values[:3]]
+    reasons = [record.reason for record in records[3:]]
+    nul, half = "its output holds a NUL character", "its output holds half a surrogate pair"
+    assert reasons == [nul, half, nul, "? said so"]

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -68,7 +68,8 @@ class Recorder:
         if failure is None:
             failure = _fault(output)
         else:
-            failure = replace(failure, message=failure.message.replace("\x00", "?"))
+            said = failure.message.replace("\x00", "?").encode(errors="replace")
+            failure = replace(failure, message=said.decode())
         return Outcome(
             task_id=claim.task_id,
             attempt=claim.attempt,
@@ -87,12 +88,27 @@ def _fault(output: Output) -> Failure | None:
     if output.output is None:
         return Failure("internal", "the engine returned neither an output nor a failure")
     try:
-        text = json.dumps(output.output, allow_nan=False)
+        json.dumps(output.output, allow_nan=False)
+        "".join(_texts(output.output)).encode()
+    except UnicodeEncodeError:
+        return Failure("internal", "its output holds half a surrogate pair")
     except (TypeError, ValueError) as error:
         return Failure("internal", f"its output is no JSON: {error}")
-    if "\\u0000" in text:
+    if any("\x00" in text for text in _texts(output.output)):
         return Failure("internal", "its output holds a NUL character")
     return None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a value that is JSON, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _texts(pair)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
 
 
 def encode_png(picture: Picture) -> bytes:

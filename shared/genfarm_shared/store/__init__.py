@@ -6,6 +6,7 @@
     burying.py      messages that nobody could use
     dispatching.py  which pending tasks are queued next
     mending.py      what a keeper writes: reap, requeue, expire
+    slices.py       some of very many rows at a time
     reading.py      what anybody reads
     books.py        what an audit reads, row by row
     database.py     connections, transactions, retries, migrations

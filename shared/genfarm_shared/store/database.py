@@ -217,10 +217,10 @@ class Database:
 
 
 def _has_no_room(error: DBAPIError) -> bool:
-    """A full disk or quota: PostgreSQL's class 53; SQLite calls EFBIG and the like an I/O error."""
+    """A full disk or quota: PostgreSQL's 53100; SQLite calls EFBIG and the like an I/O error."""
     said = getattr(error.orig, "sqlite_errorname", "")
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return said in {"SQLITE_FULL", "SQLITE_IOERR_WRITE"} or state.startswith("53")
+    state = getattr(error.orig, "sqlstate", None)
+    return said in {"SQLITE_FULL", "SQLITE_IOERR_WRITE"} or state == "53100"
 
 
 def insert_new(connection: Connection, table: Table) -> Insert:

@@ -1,20 +1,25 @@
 """What a keeper writes to take back what the dead held and the late missed.
 
-Every statement checks state again in the same UPDATE, so that two keepers at
-once, or a keeper and a worker, cannot undo each other.
+Every UPDATE checks the state of the rows it changes, or changes rows that its
+transaction has locked by their state, so that two keepers at once, or a keeper
+and a worker, cannot undo each other.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Update, or_, select, update
+from sqlalchemy import Connection, Update, exists, or_, select, update
 
 from genfarm_shared.schema import jobs, tasks, workers
 from genfarm_shared.store.among import among, unindexed
 from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import SLICE, Database
+from genfarm_shared.store.slices import hold_slice
 from genfarm_shared.tasks import State
+
+#: Jobs that one call of `expire` looks at: a keeper has other duties too. Not measured.
+EXPIRED_JOBS = 100
 
 
 class Mending(Database):
@@ -78,39 +83,20 @@ class Mending(Database):
         return dead
 
     def expire(self) -> int:
-        """End tasks whose job's deadline has passed and that no worker has begun."""
+        """End tasks whose job's deadline has passed and that no worker has begun.
 
-        def find(connection: Connection) -> list[str]:
-            late = select(jobs.c.id).where(
-                jobs.c.deadline < self.clock(connection),
-                jobs.c.id.in_(
-                    select(tasks.c.job_id).where(
-                        tasks.c.job_id == jobs.c.id,
-                        tasks.c.state.in_((State.PENDING, State.QUEUED)),
-                    )
-                ),
-            )
-            return list(connection.execute(late).scalars())
+        Of EXPIRED_JOBS jobs at most; those that are left are for the next call.
+        """
+        asked = {"late": self.read(lambda c: _late_jobs(c, self.clock(c)))}
+        where = (among(tasks.c.job_id, "late"), tasks.c.state.in_(_WAITING))
+        some = update(tasks).where(among(tasks.c.id, "ids")).values(_EXPIRED)
 
         def step(connection: Connection) -> int:
-            late = select(tasks.c.id).where(
-                tasks.c.job_id.in_(late_jobs),
-                tasks.c.state.in_((State.PENDING, State.QUEUED)),
-            )
-            done = connection.execute(
-                update(tasks)
-                .where(tasks.c.id.in_(late.limit(SLICE)))
-                .values(
-                    state=State.EXPIRED,
-                    finished_at=self.clock(connection),
-                    reason_code="expired",
-                    reason="the job's deadline passed before a worker began the task",
-                )
-            )
-            return done.rowcount
+            held = {"ids": hold_slice(connection, where, asked)}
+            ending = some.values(finished_at=self.clock(connection))
+            return connection.execute(ending, held).rowcount
 
-        late_jobs = self.read(find)
-        return self.write_in_slices(step) if late_jobs else 0
+        return self.write_in_slices(step) if asked["late"] else 0
 
     def _has_orphans(self) -> bool:
         return self.read(lambda c: c.execute(_ORPHANED.limit(1)).first()) is not None
@@ -129,7 +115,7 @@ class Mending(Database):
                 losses=tasks.c.losses + 1,
                 finished_at=now,
                 reason_code="worker_lost",
-                reason=f"{reason}, and it is the {max_attempts}th that did",
+                reason=f"{reason}; a task may lose {max_attempts} attempts at most",
             )
             .returning(tasks.c.id, tasks.c.attempt),
             {"ids": some},
@@ -149,6 +135,23 @@ class Mending(Database):
 def _count(statement: Update, values: Mapping[str, Any], connection: Connection) -> int:
     """How many rows the statement changes."""
     return connection.execute(statement, values).rowcount
+
+
+_WAITING = (State.PENDING, State.QUEUED)
+#: How a task ends that came too late.
+_EXPIRED: dict[str, Any] = {
+    "state": State.EXPIRED,
+    "reason_code": "expired",
+    "reason": "the job's deadline passed before a worker began the task",
+}
+
+
+def _late_jobs(connection: Connection, now: float) -> Sequence[str]:
+    """Some jobs whose deadline has passed while tasks of theirs wait, the longest late first."""
+    waits = exists().where(tasks.c.job_id == jobs.c.id, tasks.c.state.in_(_WAITING))
+    late = select(jobs.c.id).where(jobs.c.deadline < now, waits)
+    some = late.order_by(jobs.c.deadline).limit(EXPIRED_JOBS)
+    return connection.execute(some).scalars().all()
 
 
 #: The workers of running tasks that are neither alive nor draining.

@@ -4,11 +4,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Update, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
+from genfarm_shared.errors import JobConflict
 from genfarm_shared.schema import attempts, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.slices import hold_slice
 from genfarm_shared.tasks import JobRecord, State, Task
 
 #: Rows a statement takes; SQLite allows 32,766 bound values, a task binds about 20.
@@ -23,19 +26,25 @@ class Submitting(Database):
 
         Returns the job that is in the store, and whether this call wrote it.
         """
+        same = jobs.c.id == job.id
+        if job.identity is not None:
+            same = jobs.c.identity == job.identity
 
         def work(connection: Connection) -> tuple[JobRecord, bool]:
-            connection.execute(insert_new(connection, jobs), [_job_row(job)])
-            same = jobs.c.id == job.id
-            if job.identity is not None:
-                same = jobs.c.identity == job.identity
-            found = JobRecord(**connection.execute(select(jobs).where(same)).one()._mapping)
+            row = None
+            while row is None:  # again where another of that identity went in between
+                connection.execute(insert_new(connection, jobs), [_job_row(job)])
+                row = connection.execute(select(jobs).where(same)).first()
+            found = JobRecord(**row._mapping)
             return found, found.id == job.id
 
         return self.write(work)
 
     def insert(self, new: Sequence[Task]) -> None:
-        """Write tasks down as pending, all or none of the call; rows already there stay."""
+        """Write tasks down as pending, all or none of the call; rows already there stay.
+
+        Raises JobConflict when their job has been withdrawn.
+        """
 
         def work(connection: Connection) -> None:
             now = self.clock(connection)
@@ -43,12 +52,29 @@ class Submitting(Database):
                 rows = [_task_row(task, now) for task in new[start : start + CHUNK]]
                 connection.execute(insert_new(connection, tasks), rows)
 
-        self.write(work)
+        try:
+            self.write(work)
+        except IntegrityError as error:
+            if not _is_orphan(error):
+                raise
+            raise _withdrawn(new[0].job_id) from error
 
     def seal(self, job_id: str, total: int) -> None:
-        """Say that the last input is written; the job's tasks may now be dispatched."""
+        """Say that the last input is written; the job's tasks may now be dispatched.
+
+        Raises JobConflict when the job has been withdrawn, or is being so:
+        whoever began it may discard it while another completes it.
+        """
+        written = select(func.count()).where(tasks.c.job_id == job_id)
         statement = update(jobs).where(jobs.c.id == job_id).values(total=total, released=True)
-        self.write(lambda connection: connection.execute(statement))
+
+        def work(connection: Connection) -> None:
+            is_there = _hold_job(connection, jobs.c.id == job_id)
+            if not is_there or connection.execute(written).scalar_one() < total:
+                raise _withdrawn(job_id)
+            connection.execute(statement)
+
+        self.write(work)
 
     def disown(self, job_id: str) -> None:
         """Take a job's identity away, so that another may bear it; its tasks go on."""
@@ -56,9 +82,19 @@ class Submitting(Database):
         self.write(lambda connection: connection.execute(statement))
 
     def discard(self, job_id: str) -> None:
-        """Remove a job whose submission failed before any of it was released."""
-        statement = delete(jobs).where(jobs.c.id == job_id, jobs.c.released.is_(False))
-        self.write(lambda connection: connection.execute(statement))
+        """Remove a job whose submission failed before any of it was released, in slices."""
+        draft = (jobs.c.id == job_id, jobs.c.released.is_(False))
+        some = _slice(tasks.c.job_id == job_id)
+
+        def step(connection: Connection) -> int:
+            if not _hold_job(connection, *draft):
+                return 0
+            chosen = {"ids": connection.execute(some).scalars().all()}
+            connection.execute(delete(tasks).where(among(tasks.c.id, "ids")), chosen)
+            return len(chosen["ids"])
+
+        self.write_in_slices(step)
+        self.write(lambda connection: connection.execute(delete(jobs).where(*draft)))
 
     def cancel(self, job_id: str, task_ids: Collection[str] | None = None) -> int:
         """Withdraw what has not ended, running tasks too; returns how many.
@@ -71,13 +107,14 @@ class Submitting(Database):
         where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
         if task_ids is not None:
             where.append(among(tasks.c.id, "wanted"))
-        some = update(tasks).where(tasks.c.id.in_(_slice(*where))).values(_CANCELLED)
         asked = {} if task_ids is None else {"wanted": sorted(task_ids)}
 
         def step(connection: Connection) -> int:
             now = self.clock(connection)
-            marking = some.values(finished_at=now).returning(tasks.c.id, tasks.c.attempt)
-            ended = connection.execute(marking, asked).all()
+            ids = hold_slice(connection, where, asked)
+            marking = update(tasks).where(among(tasks.c.id, "ids")).values(_CANCELLED)
+            marking = marking.values(finished_at=now).returning(tasks.c.id, tasks.c.attempt)
+            ended = connection.execute(marking, {"ids": ids}).all()
             close_attempts(connection, [(row.id, row.attempt) for row in ended], "cancelled", now)
             return len(ended)
 
@@ -91,8 +128,9 @@ class Submitting(Database):
     ) -> int:
         """Make ended tasks pending again, as new attempts, in slices; returns how many.
 
-        Only states that left no result can be retried; the audit keeps the old attempts. A
-        deadline that has passed is lifted, or what expired would expire again.
+        What fails again meanwhile is left. Only states that left no result can be retried; the
+        audit keeps the old attempts. A deadline that has passed is lifted, or what expired would
+        expire again.
         """
 
         where = [
@@ -102,15 +140,23 @@ class Submitting(Database):
         if custom_ids is not None:
             named = (among(tasks.c.custom_id, "wanted"), among(tasks.c.id, "wanted"))
             where.append(or_(*named))
-        some = update(tasks).where(tasks.c.id.in_(_slice(*where))).values(_RETRIED)
+        # Not the clock's time: what ended before the clock was set back has ended all the same.
+        latest = select(func.max(tasks.c.finished_at)).where(tasks.c.job_id == job_id)
+        ended_by = self.read(lambda c: c.execute(latest).scalar_one())
+        where.append(tasks.c.finished_at <= ended_by)
         asked = {} if custom_ids is None else {"wanted": sorted(custom_ids)}
+        some = update(tasks).where(among(tasks.c.id, "ids")).values(_RETRIED)
+
+        def step(connection: Connection) -> int:
+            ids = hold_slice(connection, where, asked)
+            return connection.execute(some, {"ids": ids}).rowcount
 
         def lift(connection: Connection) -> None:
             late = (jobs.c.id == job_id, jobs.c.deadline < self.clock(connection))
             connection.execute(update(jobs).where(*late).values(deadline=None))
 
         self.write(lift)  # first, or a keeper expires again what is retried
-        return self.write_in_slices(lambda c: c.execute(some, asked).rowcount)
+        return self.write_in_slices(step)
 
     def remove(self, job_id: str) -> None:
         """Delete an ended job with its tasks, results and audit. Artefacts stay.
@@ -153,6 +199,26 @@ _RETRIED: dict[str, Any] = {
     "reason_code": None,
     "reason": None,
 }
+
+
+def _hold_job(connection: Connection, *where: ColumnElement[bool]) -> bool:
+    """Whether there is that job, which is then locked until the transaction ends."""
+    # Not against those who insert tasks, whose foreign keys hold the job's key.
+    held = select(jobs.c.id).where(*where).with_for_update(key_share=True)
+    return connection.execute(held).first() is not None
+
+
+def _is_orphan(error: IntegrityError) -> bool:
+    """Whether the rows' job is not there."""
+    said = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
+    return said in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}
+
+
+def _withdrawn(job_id: str) -> JobConflict:
+    return JobConflict(
+        f"job {job_id} was withdrawn while it was written, by the process that began it or by "
+        "`genfarm jobs rm`. Nothing of it runs; submit again"
+    )
 
 
 def _close_unsealed(job_id: str) -> Update:

@@ -45,6 +45,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index("ix_jobs_created_at", ["created_at"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_deadline",
+            ["deadline"],
+            unique=False,
+            sqlite_where=sa.text("deadline IS NOT NULL"),
+            postgresql_where=sa.text("deadline IS NOT NULL"),
+        )
         batch_op.create_index("ix_jobs_name", ["name"], unique=False)
 
     op.create_table(
@@ -202,6 +209,11 @@ def downgrade() -> None:
     op.drop_table("meta")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index("ix_jobs_name")
+        batch_op.drop_index(
+            "ix_jobs_deadline",
+            sqlite_where=sa.text("deadline IS NOT NULL"),
+            postgresql_where=sa.text("deadline IS NOT NULL"),
+        )
         batch_op.drop_index("ix_jobs_created_at")
 
     op.drop_table("jobs")
