@@ -32,6 +32,7 @@ from kombu.transport import virtual
 from genfarm_shared.messages import HEAD_BYTES, MAX_BYTES, STEPS, Refused, queue_name, unwrap
 from genfarm_shared.queue import bell_key
 from genfarm_shared.tasks import Hint
+from genfarm_workers.scripts import TAKE_SCRIPT
 
 log = logging.getLogger(__name__)
 
@@ -48,71 +49,6 @@ RECONNECT_LONGEST = 1.5
 #: Seconds for which a worker that asked for messages counts as one that wants some. A few
 #: waits long, so that an idle worker always counts, and one that was killed soon does not.
 HUNGRY = 1.0
-
-#: KEYS: the un-acked hash; then for each queue its bell, its askers, its lists by step.
-#: ARGV: tag prefix, how many at most, the largest message that is sent whole, how much of a
-#: larger one is, HUNGRY, lists a queue; then for each queue its name, this worker's room, and
-#: what it has in hand of it.
-#: Returns for each message: queue, tag, size, bytes. An entry is written as kombu writes it.
-#: A worker gets its share at most: as many as make its hands as full as those of all who ask.
-#: Writes that may be refused when memory is short come after RPOP, when the script is let
-#: finish, or are tried only.
-TAKE_SCRIPT = """
-local left, largest, head = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local hungry, steps, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), (#ARGV - 6) / 3
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local taken, want, hands = {}, {}, {}
-local function key(q, place) return KEYS[1 + (q - 1) * (steps + 2) + place] end
-local function note(q)
-  redis.pcall('HSET', key(q, 2), KEYS[1], string.format('%.3f %d', now, hands[q]))
-end
-local function waiting(q)
-  local sum = 0
-  for step = 1, steps do
-    local n = redis.pcall('LLEN', key(q, 2 + step))
-    if type(n) == 'number' then sum = sum + n end
-  end
-  return sum
-end
-local function share(q)
-  local all, askers, noted = waiting(q) + hands[q], 1, redis.call('HGETALL', key(q, 2))
-  for i = 1, #noted, 2 do
-    local at, held = string.match(noted[i + 1], '^(%S+) (%d+)$')
-    if at == nil or now - tonumber(at) > hungry then
-      redis.call('HDEL', key(q, 2), noted[i])
-    elseif noted[i] ~= KEYS[1] then
-      all, askers = all + tonumber(held), askers + 1
-    end
-  end
-  return math.ceil(all / askers) - hands[q]
-end
-for q = 1, queues do
-  hands[q] = tonumber(ARGV[6 + 3 * q])
-  want[q] = waiting(q) > 0 and math.min(tonumber(ARGV[5 + 3 * q]), share(q)) or 0
-end
-for step = 1, steps do
-  for q = 1, queues do
-    local count = math.min(left, want[q])
-    local found = count > 0 and redis.pcall('RPOP', key(q, 2 + step), count)
-    if type(found) == 'table' and not found.err then
-      local name = ARGV[4 + 3 * q]
-      for _, raw in ipairs(found) do
-        local tag = ARGV[1] .. #taken / 4
-        redis.call('HSET', KEYS[1], tag, '[' .. raw .. ',"","' .. name .. '"]')
-        local shown = #raw > largest and string.sub(raw, 1, head) or raw
-        for _, value in ipairs({name, tag, #raw, shown}) do taken[#taken + 1] = value end
-      end
-      left, want[q], hands[q] = left - #found, want[q] - #found, hands[q] + #found
-    end
-  end
-end
-for q = 1, queues do
-  note(q)
-  if waiting(q) > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
-end
-return taken
-"""
 
 #: Unique in the process, and so in its un-acked hash: two equal messages are two.
 _takes = itertools.count(1)
