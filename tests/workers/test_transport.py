@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from queue import Empty
 from typing import Any
 
 import kombu
@@ -27,9 +28,11 @@ from tests.yard import Yard
 class Desk:
     """A door with so much room, that keeps what comes through."""
 
-    def __init__(self, url: str, worker_id: str = "w", room: int = 10_000) -> None:
+    def __init__(
+        self, url: str, worker_id: str = "w", room: int = 10_000, in_hands: int = 0
+    ) -> None:
         self.app = make_app(url, ["sleep"], worker_id=worker_id)
-        self.url, self.space = url, room
+        self.url, self.space, self.in_hands = url, room, in_hands
         self.got: list[Message] = []
         self.refused: list[tuple[Taken, str]] = []
 
@@ -37,7 +40,7 @@ class Desk:
         return self.space - len(self.got)
 
     def in_hand(self, queue: str) -> int:
-        return len(self.got)
+        return self.in_hands + len(self.got)
 
     def check(self, taken: Taken) -> dict[str, Any]:
         envelope = open_message(taken.raw, taken.size)
@@ -112,6 +115,30 @@ def test_two_idle_workers_share_what_comes(broker_url: str) -> None:
         Broker(broker_url).publish(hints(40))
         let_in(lambda: len(first.got) + len(second.got) == 40, one, other)
     assert {len(first.got), len(second.got)} == {20}
+
+
+@pytest.mark.parametrize("noted", ["9999999999.000 0", "soon 0", "nan 0", "1e400 0", ""])
+def test_an_asker_whose_time_makes_no_sense_is_none(
+    broker_url: str, client: Any, noted: str
+) -> None:
+    """After a clock was set back its entries would be of the future, and for ever."""
+    client.hset(f"{PREFIX}askers.model.sleep", mapping={f"a{n}": noted for n in range(10)})
+    Broker(broker_url).publish(hints(20))
+    desk = Desk(broker_url, in_hands=5)
+    with desk.open() as connection:
+        let_in(lambda: len(desk.got) == 20, connection)
+    assert client.hkeys(f"{PREFIX}askers.model.sleep") == [f"{PREFIX}unacked.w".encode()]
+
+
+def test_a_worker_with_its_share_asks_only_now_and_then(broker_url: str, client: Any) -> None:
+    """It rings for the others, and must not hear that itself."""
+    seconds, _ = client.time()
+    client.hset(f"{PREFIX}askers.model.sleep", "other", f"{seconds + 1} 0")
+    Broker(broker_url).publish(hints(1))
+    desk, before = Desk(broker_url, in_hands=5), asked(client)
+    with desk.open() as connection:  # the other counts for one second and more
+        turn(lambda: desk.got, connection)
+    assert 5 < asked(client) - before < 100
 
 
 def test_what_a_broken_connection_took_is_handed_on_by_the_next(
@@ -212,6 +239,25 @@ def test_another_celery_application_on_the_same_keys_is_named(broker_url: str) -
     with theirs:
         theirs.SimpleQueue("celery").put({})
     assert Broker(broker_url).foreigners() == [f"{PREFIX}_kombu.binding.celery"]
+
+
+def turn(condition: Callable[[], object], connection: kombu.Connection) -> None:
+    """Let messages in until the condition holds, without a pause, as Celery's event loop does."""
+
+    def look() -> object:
+        for _ in range(1000):
+            with suppress(Empty):
+                connection.transport.cycle.get(None, timeout=1)
+            if condition():
+                return True
+        return False
+
+    until(look)
+
+
+def asked(client: Any) -> int:
+    """How often anybody has asked for messages so far."""
+    return int(client.info("commandstats").get("cmdstat_eval", {"calls": 0})["calls"])
 
 
 def let_in(condition: Callable[[], object], *connections: kombu.Connection) -> None:

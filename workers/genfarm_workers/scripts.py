@@ -4,8 +4,10 @@
 #: ARGV: tag prefix, how many at most, the largest message that is sent whole, how much of a
 #: larger one is, HUNGRY, lists a queue; then for each queue its name, this worker's room, and
 #: what it has in hand of it.
-#: Returns for each message: queue, tag, size, bytes. An entry is written as kombu writes it.
+#: Returns for each message: queue, tag, size, bytes; and how many messages still wait. An
+#: entry is written as kombu writes it.
 #: A worker gets its share at most: as many as make its hands as full as those of all who ask.
+#: An asker whose time is no number near the server's own is none: the clock was set back, say.
 #: Writes that may be refused when memory is short come after RPOP, when the script is let
 #: finish, or are tried only.
 TAKE_SCRIPT = """
@@ -13,7 +15,7 @@ local left, largest, head = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[
 local hungry, steps, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), (#ARGV - 6) / 3
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local taken, want, hands = {}, {}, {}
+local taken, want, hands, behind = {}, {}, {}, 0
 local function key(q, place) return KEYS[1 + (q - 1) * (steps + 2) + place] end
 local function note(q)
   redis.pcall('HSET', key(q, 2), KEYS[1], string.format('%.3f %d', now, hands[q]))
@@ -27,10 +29,10 @@ local function waiting(q)
   return sum
 end
 local function share(q)
-  local all, askers, noted = waiting(q) + hands[q], 1, redis.call('HGETALL', key(q, 2))
+  local all, askers, noted = waiting(q) + hands[q], 1, redis.pcall('HGETALL', key(q, 2))
   for i = 1, #noted, 2 do
-    local at, held = string.match(noted[i + 1], '^(%S+) (%d+)$')
-    if at == nil or now - tonumber(at) > hungry then
+    local at, held = string.match(noted[i + 1], '^(%d+%.?%d*) (%d+)$')
+    if not at or math.abs(now - tonumber(at)) > hungry then
       redis.call('HDEL', key(q, 2), noted[i])
     elseif noted[i] ~= KEYS[1] then
       all, askers = all + tonumber(held), askers + 1
@@ -60,7 +62,9 @@ for step = 1, steps do
 end
 for q = 1, queues do
   note(q)
-  if waiting(q) > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
+  local left_here = waiting(q)
+  behind = behind + left_here
+  if left_here > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
 end
-return taken
+return {taken, behind}
 """

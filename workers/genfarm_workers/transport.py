@@ -30,7 +30,7 @@ from kombu.transport import redis as stock
 from kombu.transport import virtual
 
 from genfarm_shared.messages import HEAD_BYTES, MAX_BYTES, STEPS, Refused, queue_name, unwrap
-from genfarm_shared.queue import bell_key
+from genfarm_shared.queue import PREFIX, bell_key
 from genfarm_shared.tasks import Hint
 from genfarm_workers.scripts import TAKE_SCRIPT
 
@@ -42,6 +42,12 @@ TAKE = 128
 #: Seconds that a worker waits for the bell of its open queues while another queue of its is
 #: full: that one may be open again sooner than a bell rings.
 SHORT_WAIT = 0.01
+#: Seconds for which a worker that has its share already leaves what waits to others: it would
+#: hear the bell that it rang for them itself, and ask in vain thousands of times a second. An
+#: empty-handed worker never waits so, for its share is one message at least.
+SHARE_WAIT = 0.05
+#: What that worker listens to meanwhile: nobody rings it.
+SILENCE = f"{PREFIX}silence"
 #: Seconds before the first try to connect again, and the most between two, with jitter below.
 RECONNECT_FIRST = 0.2
 RECONNECT_LONGEST = 1.5
@@ -124,7 +130,9 @@ class Channel(stock.Channel):  # type: ignore[misc]
         super().__init__(connection)
         self._door: Door = connection.door
         self._asked = ""
+        #: What the last take told: that nothing waits, or that nothing that waits is for us.
         self._is_quiet = False
+        self._has_share = False
         self._has_caught_up = False
 
     def _brpop_start(self, timeout: float | None = None) -> None:
@@ -142,9 +150,12 @@ class Channel(stock.Channel):  # type: ignore[misc]
             return  # asked again when the hub wakes, which the intake sees to
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        if self._is_quiet:
+        command: list[Any]
+        if self._has_share:
+            command = ["BZPOPMIN", SILENCE, SHARE_WAIT]
+        elif self._is_quiet:
             wait = self.brpop_timeout if len(rooms) == len(served) else SHORT_WAIT
-            command: list[Any] = ["BZPOPMIN", *map(bell_key, rooms), timeout or wait]
+            command = ["BZPOPMIN", *map(bell_key, rooms), timeout or wait]
         else:
             command = ["EVAL", TAKE_SCRIPT, *self._take_arguments(rooms)]
         self._asked = command[0]
@@ -162,14 +173,16 @@ class Channel(stock.Channel):  # type: ignore[misc]
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        self._is_quiet = self._asked == "EVAL" and not reply
-        if self._asked == "EVAL" and reply:
-            self._hand_on(
-                Taken(queue.decode(), tag.decode(), size, raw)
-                for queue, tag, size, raw in zip(*[iter(reply)] * 4, strict=True)
-            )
-            return True
-        raise Empty
+        taken, behind = reply if self._asked == "EVAL" else ((), 0)
+        self._has_share = not taken and behind > 0
+        self._is_quiet = self._asked == "EVAL" and not (taken or behind)
+        if not taken:
+            raise Empty
+        self._hand_on(
+            Taken(queue.decode(), tag.decode(), size, raw)
+            for queue, tag, size, raw in zip(*[iter(taken)] * 4, strict=True)
+        )
+        return True
 
     def _poll_error(self, type: str, **options: Any) -> Any:  # noqa: A002  # kombu's name
         return super()._poll_error(type, **options) if type == "LISTEN" else self._brpop_read()
