@@ -10,7 +10,7 @@ import kombu
 import pytest
 import redis
 
-from genfarm_shared.messages import open_message, read_hint, unwrap
+from genfarm_shared.messages import open_message, read_hint, unwrap, write_message
 from genfarm_shared.queue import PREFIX, Broker, list_key, make_app
 from genfarm_shared.tasks import Hint, State
 from genfarm_workers.transport import (
@@ -50,7 +50,8 @@ class Desk:
         self.refused += refused
 
     def holds(self, tag: str) -> bool:
-        return tag in {message.delivery_tag for message in self.got}
+        here = {message.delivery_tag for message in self.got}
+        return tag in here | {taken.tag for taken, _ in self.refused}
 
     @contextmanager
     def open(self) -> Iterator[kombu.Connection]:
@@ -156,6 +157,38 @@ def test_what_a_broken_connection_took_is_handed_on_by_the_next(
     with desk.open() as connection:
         let_in(lambda: len(desk.got) == 3, connection)
     assert ids(desk) == [hint.task_id for hint in hints(3)]
+
+
+def test_a_connection_that_is_renewed_underneath_loses_nothing(
+    broker_url: str, client: Any
+) -> None:
+    """Kombu drops one whose answer is overdue, and stays with the channel."""
+    Broker(broker_url).publish(hints(3))
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        (channel,) = connection.transport.channels
+        channel._look_at = float("inf")  # not by the clock
+        connection.transport.cycle.on_poll_start()
+        until(lambda: client.hlen(f"{PREFIX}unacked.w") == 3)
+        channel.client.connection.disconnect()
+        let_in(lambda: len(desk.got) == 3, connection)
+    assert ids(desk) == [hint.task_id for hint in hints(3)]
+
+
+def test_a_take_that_is_run_after_it_was_given_up_is_found(broker_url: str, client: Any) -> None:
+    """By a server that stood still; one of the messages is too large to be read whole."""
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        Broker(broker_url).publish(hints(1))
+        let_in(lambda: len(desk.got) == 1, connection)
+        late = [write_message(hints(2)[1]).encode(), b"x" * 3_000_000]
+        for tag, raw in enumerate(late):
+            entry = b"[" + raw + b',"","model.sleep"]'
+            client.hset(f"{PREFIX}unacked.w", f"late.{tag}", entry)
+        let_in(lambda: len(desk.got) == 2 and desk.refused, connection)
+    assert ids(desk) == [hint.task_id for hint in hints(2)]
+    ((taken, _),) = desk.refused
+    assert (taken.tag, taken.size, taken.raw) == ("late.1", 3_000_000, b"x" * 200)
 
 
 def test_messages_are_taken_while_redis_has_no_memory_left(broker_url: str, client: Any) -> None:

@@ -68,3 +68,19 @@ for q = 1, queues do
 end
 return {taken, behind}
 """
+
+#: KEYS: the un-acked hash. ARGV: the largest entry that is sent whole, how much is sent of the
+#: beginning of a larger one and how much of its end; then tags.
+#: Returns for each entry that is there: tag, size, its beginning or all of it, its end.
+PEEK_SCRIPT = """
+local largest, head, tail, found = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), {}
+for i = 4, #ARGV do
+  local entry = redis.call('HGET', KEYS[1], ARGV[i])
+  if entry then
+    local shown, last = entry, ''
+    if #entry > largest then shown, last = string.sub(entry, 1, head), string.sub(entry, -tail) end
+    for _, value in ipairs({ARGV[i], #entry, shown, last}) do found[#found + 1] = value end
+  end
+end
+return found
+"""

@@ -6,6 +6,9 @@ The same keys and the same wire format as kombu's own, so that stock clients,
     take      one script pops up to TAKE messages and writes their un-acked entries in the same
               step of the server: a message is in a list or in a worker's hands at every moment.
               BRPOP, which kombu uses, leaves it in no key until the worker writes the entry.
+    adopt     an answer that is lost leaves entries that nobody here knows of. They are looked
+              for when an answer did not come, and every LOOK seconds: a server that stood still
+              may run a take long after its asker has given it up
     wait      a worker that found nothing blocks on a bell, which takes no message; who leaves
               messages behind rings for the next worker
     check     raw bytes, before kombu or Celery decodes them; what fails goes to dead letters
@@ -18,7 +21,7 @@ Knows no model and no store.
 import itertools
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty
 from time import monotonic
@@ -32,7 +35,7 @@ from kombu.transport import virtual
 from genfarm_shared.messages import HEAD_BYTES, MAX_BYTES, STEPS, Refused, queue_name, unwrap
 from genfarm_shared.queue import PREFIX, bell_key
 from genfarm_shared.tasks import Hint
-from genfarm_workers.scripts import TAKE_SCRIPT
+from genfarm_workers.scripts import PEEK_SCRIPT, TAKE_SCRIPT
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,12 @@ RECONNECT_LONGEST = 1.5
 #: Seconds for which a worker that asked for messages counts as one that wants some. A few
 #: waits long, so that an idle worker always counts, and one that was killed soon does not.
 HUNGRY = 1.0
+
+#: Seconds between two comparisons of the un-acked entries with what is held here: how late a
+#: message may be whose take was lost. One costs one short command.
+LOOK = 2.0
+#: Bytes of the end of a large entry that are read: enough for the longest name of a queue.
+ENTRY_TAIL = 1024
 
 #: Unique in the process, and so in its un-acked hash: two equal messages are two.
 _takes = itertools.count(1)
@@ -133,19 +142,21 @@ class Channel(stock.Channel):  # type: ignore[misc]
         #: What the last take told: that nothing waits, or that nothing that waits is for us.
         self._is_quiet = False
         self._has_share = False
-        self._has_caught_up = False
+        #: Whether a take has been sent whose answer has not come.
+        self._is_awaited = False
+        #: When un-acked entries are next compared with what is held; monotonic seconds.
+        self._look_at = 0.0
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages, or for the bell when the last question found none."""
-        if not self._has_caught_up:
-            self._has_caught_up = True
-            self._catch_up()
         served = self._queue_cycle.consume(len(self.active_queues))
         if not any(queue.startswith(queue_name("")) for queue in served):
             self._asked = "BRPOP"  # replies to `celery inspect`, say: kombu's own way
             super()._brpop_start(timeout)
             return
-        rooms = {queue: room for queue in served if (room := self._door.room(queue)) > 0}
+        if self._rooms(served) and (self._is_awaited or monotonic() >= self._look_at):
+            self._adopt(served)
+        rooms = self._rooms(served)
         if not rooms:
             return  # asked again when the hub wakes, which the intake sees to
         self._in_poll = self.client.connection
@@ -159,6 +170,7 @@ class Channel(stock.Channel):  # type: ignore[misc]
         else:
             command = ["EVAL", TAKE_SCRIPT, *self._take_arguments(rooms)]
         self._asked = command[0]
+        self._is_awaited = self._asked == "EVAL"
         self.client.connection.send_command(*command)
 
     def _brpop_read(self, **options: Any) -> bool:
@@ -167,6 +179,7 @@ class Channel(stock.Channel):  # type: ignore[misc]
         connection = self.client.connection
         try:
             reply = connection.read_response()
+            self._is_awaited = False
         except self.connection_errors:
             connection.disconnect()
             raise
@@ -197,6 +210,9 @@ class Channel(stock.Channel):  # type: ignore[misc]
             log.warning("control message on %s dropped: %s", exchange, type(error).__name__)
             raise Empty from error
 
+    def _rooms(self, served: Iterable[str]) -> dict[str, int]:
+        return {queue: room for queue in served if (room := self._door.room(queue)) > 0}
+
     def _take_arguments(self, rooms: dict[str, int]) -> list[object]:
         prefix = self.global_keyprefix
         keys = [f"{prefix}{self.unacked_key}"]
@@ -222,15 +238,35 @@ class Channel(stock.Channel):  # type: ignore[misc]
         if refused:
             self._door.refuse(refused)
 
-    def _catch_up(self) -> None:
-        """Hand on what was taken for this worker over a connection that broke before the reply."""
+    def _adopt(self, served: Collection[str]) -> None:
+        """Hand on what was taken for this worker by a take whose answer never came.
+
+        Called while no question is out, so an entry that nobody holds here is in no answer
+        that is still to be read. TAKE entries at a time, and of large ones the beginning
+        alone, as a take does.
+        """
+        self._is_awaited, self._look_at = False, monotonic() + LOOK
+        key = f"{self.global_keyprefix}{self.unacked_key}"
         with self.conn_or_acquire() as client:
-            entries = client.hgetall(f"{self.global_keyprefix}{self.unacked_key}")
-        self._hand_on(
-            Taken(found[0], tag.decode(), len(found[1]), found[1])
-            for tag, entry in entries.items()
-            if not self._door.holds(tag.decode()) and (found := unwrap(entry))
-        )
+            tags = [tag for tag in client.hkeys(key) if tag.isascii()]  # ours all are
+            strays = [tag for tag in tags if not self._door.holds(tag.decode())]
+            bounds = [MAX_BYTES + ENTRY_TAIL, 1 + HEAD_BYTES, ENTRY_TAIL]
+            found = client.eval(PEEK_SCRIPT, 1, key, *bounds, *strays[:TAKE]) if strays else []
+        entries = (_read_entry(*entry) for entry in zip(*[iter(found)] * 4, strict=True))
+        adopted = [taken for taken in entries if taken is not None and taken.queue in served]
+        if adopted:
+            log.warning("%d messages were taken without an answer", len(adopted))
+            self._hand_on(adopted)
+
+
+def _read_entry(tag: bytes, size: int, head: bytes, tail: bytes) -> Taken | None:
+    """An un-acked entry, of which the middle may be missing; None where it is none."""
+    found = unwrap(head + tail)
+    if found is None:
+        return None
+    queue, raw = found
+    whole = size - (len(head + tail) - len(raw))
+    return Taken(queue, tag.decode(), whole, raw[:HEAD_BYTES] if tail else raw)
 
 
 class Transport(stock.Transport):  # type: ignore[misc]
