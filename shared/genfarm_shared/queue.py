@@ -12,6 +12,7 @@ A message is a hint: it can be lost, doubled, reordered or forged, and only
 a dead worker's messages are found at once and a long task is never redelivered.
 """
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ CHUNK = 1000
 STOCK_SEPARATOR = b"\x06\x16"
 #: What a bell holds: of one member, so that it cannot grow.
 RING = {"rung": 0.0}
+#: What follows the prefix in the name of a worker's hash; under any other no worker holds.
+PLAIN = re.compile(rb"[!-~]+")
 #: In seconds: a hundred years, because the keeper restores messages, not a timeout.
 NEVER = 3_155_760_000
 
@@ -169,9 +172,10 @@ class Broker:
         stock = [f"{PREFIX}{key}" for key in ("unacked", "unacked_index", "_kombu.binding.celery")]
         with self._answering():
             signs = [key for key in stock if self._redis.exists(key)]
-            for raw in self._redis.scan_iter(match=f"{PREFIX}_kombu.binding.model.*", count=1000):
+            bindings = f"{PREFIX}_kombu.binding.model.*"
+            for raw in self._redis.scan_iter(match=bindings, count=1000, _type="set"):
                 if any(STOCK_SEPARATOR in route for route in self._redis.smembers(raw)):
-                    signs.append(raw.decode())
+                    signs.append(raw.decode("utf-8", "backslashreplace"))
         return signs
 
     def publish(self, hints: Sequence[Hint]) -> None:
@@ -202,17 +206,24 @@ class Broker:
                 for start in range(0, self._redis.llen(key), CHUNK):
                     messages = self._redis.lrange(key, start, start + CHUNK - 1)
                     found.update(map(_task_id, messages))
-            for key in self._redis.scan_iter(match=f"{PREFIX}unacked.*", count=1000):
-                found.update(map(_held_id, self._redis.hvals(key)))
+            for worker_id in self._hands():
+                entries = self._redis.hvals(f"{PREFIX}unacked.{worker_id}")
+                found.update(map(_held_id, entries))
         found.discard("")
         return found
 
     def holders(self) -> set[str]:
         """Ids of the workers that have messages in their hands."""
-        prefix = f"{PREFIX}unacked."
         with self._answering():
-            keys = list(self._redis.scan_iter(match=f"{prefix}*", count=1000))
-        return {key.decode().removeprefix(prefix) for key in keys}
+            return set(self._hands())
+
+    def _hands(self) -> Iterator[str]:
+        """Whose un-acked hashes there are. Whoever reaches Redis can name keys as he likes."""
+        prefix = f"{PREFIX}unacked.".encode()
+        for key in self._redis.scan_iter(match=prefix + b"*", count=1000, _type="hash"):
+            worker_id = _bytes(key).removeprefix(prefix)
+            if PLAIN.fullmatch(worker_id):
+                yield worker_id.decode()
 
     def restore(self, worker_id: str) -> int:
         """Put a dead worker's un-acked messages back to be taken next; returns how many.

@@ -221,6 +221,24 @@ def test_messages_in_a_hand_that_is_gone_come_back_sooner_or_later(
         assert Broker(broker_url).holders() == set()
 
 
+def test_no_key_that_somebody_planted_stops_a_keeper(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    job = add_job(store, 1)
+    with redis.Redis.from_url(broker_url) as client:
+        for name in (b"unacked.x", b"_kombu.binding.model.x", b"model.x"):
+            client.set(PREFIX.encode() + name, "no hash")
+        for name in (b"unacked.\xff", b"unacked.a b", b"unacked."):
+            client.hset(PREFIX.encode() + name, "tag", "entry")
+        client.sadd(PREFIX.encode() + b"_kombu.binding.model.\xff", b"\x06\x16")
+    keeper.tick(0.0)
+    age_queued_rows(store)
+    keeper.tick(30.0)
+    broker = Broker(broker_url)
+    assert (broker.task_ids(), broker.holders()) == (set(ids(job, 1)), set())
+    assert broker.foreigners() == [PREFIX + "_kombu.binding.model.\\xff"]
+
+
 def test_two_keepers_at_once_publish_each_task_once(
     store: Store, broker_url: str, keeper: Keeper
 ) -> None:
