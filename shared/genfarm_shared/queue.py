@@ -50,6 +50,24 @@ PLAIN = re.compile(rb"[!-~]+")
 #: In seconds: a hundred years, because the keeper restores messages, not a timeout.
 NEVER = 3_155_760_000
 
+#: Puts one message back, whole or not at all, though its caller be killed meanwhile.
+#: KEYS: the un-acked hash, the list, the bell. ARGV: the field, the message.
+#: Returns 1 when this call put it back. The removal is first because a write may be refused
+#: only as a script's first, when memory is short, and removals never are; a list that is none
+#: leaves the entry where it was.
+RESTORE_SCRIPT = """
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+if not entry then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[2])
+if type(pushed) == 'table' and pushed.err then
+  redis.call('HSET', KEYS[1], ARGV[1], entry)
+  return 0
+end
+redis.pcall('ZADD', KEYS[3], 0, 'rung')
+return 1
+"""
+
 
 def make_app(broker: str, models: Sequence[str] = (), *, worker_id: str = "") -> Celery:
     """The Celery application, for a worker, for Flower or for `celery status`."""
@@ -228,21 +246,23 @@ class Broker:
     def restore(self, worker_id: str) -> int:
         """Put a dead worker's un-acked messages back to be taken next; returns how many.
 
-        Two callers at once put each back once: only the one that deletes a
-        message from the un-acked set pushes it.
+        Two callers at once put each back once. The hash goes with its last entry: a worker
+        that was only frozen may be writing new ones, which the next round finds.
         """
         key = f"{PREFIX}unacked.{worker_id}"
-        restored = 0
         with self._answering():
+            pipeline = self._redis.pipeline(transaction=False)
             for tag, raw in self._redis.hgetall(key).items():
                 found = unwrap(_bytes(raw))
-                if self._redis.hdel(key, tag) and found is not None:
-                    queue, message = found
-                    self._redis.rpush(_step_key(queue, step_of(message)), message)
-                    self._redis.zadd(bell_key(queue), RING)
-                    restored += 1
+                if found is None:
+                    self._redis.hdel(key, tag)
+                    continue
+                queue, message = found
+                keys = (key, _step_key(queue, step_of(message)), bell_key(queue))
+                pipeline.eval(RESTORE_SCRIPT, len(keys), *keys, tag, message)
+            restored = sum(map(int, pipeline.execute()))
             names = ("unacked_index", "unacked_mutex")
-            self._redis.delete(key, *(f"{PREFIX}{name}.{worker_id}" for name in names))
+            self._redis.delete(*(f"{PREFIX}{name}.{worker_id}" for name in names))
         return restored
 
     def close(self) -> None:
