@@ -4,13 +4,14 @@ The same keys and the same wire format as kombu's own, so that stock clients,
 `celery inspect` and Flower meet nothing new. What differs:
 
     take      one script pops up to TAKE messages and writes their un-acked entries in the same
-              step of the server: a message is in a list or in a worker's hands at every moment.
+              step of the server: a message is in a list or in a worker's hash at every moment.
               BRPOP, which kombu uses, leaves it in no key until the worker writes the entry.
-    adopt     an answer that is lost leaves entries that nobody here knows of. They are looked
-              for when an answer did not come, and every LOOK seconds: a server that stood still
-              may run a take long after its asker has given it up
+    adopt     an answer that is lost leaves entries in the hash that nobody here knows of, and the
+              keeper counts as held. They are looked for when an answer did not come, and every
+              LOOK seconds while there is room: a server that stood still may run a take long
+              after its asker has given it up
     wait      a worker that found nothing blocks on a bell, which takes no message; who leaves
-              messages behind rings for the next worker
+              messages behind rings for the next worker, and does not listen for a moment
     check     raw bytes, before kombu or Celery decodes them; what fails goes to dead letters
     let go    one HDEL for many, over whatever connection stands now
     come back after 0.2 to 1.5 s, where kombu waits 2, 4, .. 30 s
