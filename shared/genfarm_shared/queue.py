@@ -12,6 +12,7 @@ A message is a hint: it can be lost, doubled, reordered or forged, and only
 a dead worker's messages are found at once and a long task is never redelivered.
 """
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,8 +45,28 @@ CHUNK = 1000
 STOCK_SEPARATOR = b"\x06\x16"
 #: What a bell holds: of one member, so that it cannot grow.
 RING = {"rung": 0.0}
+#: What follows the prefix in the name of a worker's hash; under any other no worker holds.
+PLAIN = re.compile(rb"[!-~]+")
 #: In seconds: a hundred years, because the keeper restores messages, not a timeout.
 NEVER = 3_155_760_000
+
+#: Puts one message back, whole or not at all, though its caller be killed meanwhile.
+#: KEYS: the un-acked hash, the list, the bell. ARGV: the field, the message.
+#: Returns 1 when this call put it back. The removal is first because a write may be refused
+#: only as a script's first, when memory is short, and removals never are; a list that is none
+#: leaves the entry where it was.
+RESTORE_SCRIPT = """
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+if not entry then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[2])
+if type(pushed) == 'table' and pushed.err then
+  redis.call('HSET', KEYS[1], ARGV[1], entry)
+  return 0
+end
+redis.pcall('ZADD', KEYS[3], 0, 'rung')
+return 1
+"""
 
 
 def make_app(broker: str, models: Sequence[str] = (), *, worker_id: str = "") -> Celery:
@@ -178,9 +199,10 @@ class Broker:
         stock = [f"{PREFIX}{key}" for key in ("unacked", "unacked_index", "_kombu.binding.celery")]
         with self._answering():
             signs = [key for key in stock if self._redis.exists(key)]
-            for raw in self._redis.scan_iter(match=f"{PREFIX}_kombu.binding.model.*", count=1000):
+            bindings = f"{PREFIX}_kombu.binding.model.*"
+            for raw in self._redis.scan_iter(match=bindings, count=1000, _type="set"):
                 if any(STOCK_SEPARATOR in route for route in self._redis.smembers(raw)):
-                    signs.append(raw.decode())
+                    signs.append(raw.decode("utf-8", "backslashreplace"))
         return signs
 
     def publish(self, hints: Sequence[Hint]) -> None:
@@ -211,36 +233,45 @@ class Broker:
                 for start in range(0, self._redis.llen(key), CHUNK):
                     messages = self._redis.lrange(key, start, start + CHUNK - 1)
                     found.update(map(_task_id, messages))
-            for key in self._redis.scan_iter(match=f"{PREFIX}unacked.*", count=1000):
-                found.update(map(_held_id, self._redis.hvals(key)))
+            for worker_id in self._hands():
+                entries = self._redis.hvals(f"{PREFIX}unacked.{worker_id}")
+                found.update(map(_held_id, entries))
         found.discard("")
         return found
 
     def holders(self) -> set[str]:
         """Ids of the workers that have messages in their hands."""
-        prefix = f"{PREFIX}unacked."
         with self._answering():
-            keys = list(self._redis.scan_iter(match=f"{prefix}*", count=1000))
-        return {key.decode().removeprefix(prefix) for key in keys}
+            return set(self._hands())
+
+    def _hands(self) -> Iterator[str]:
+        """Whose un-acked hashes there are. Whoever reaches Redis can name keys as he likes."""
+        prefix = f"{PREFIX}unacked.".encode()
+        for key in self._redis.scan_iter(match=prefix + b"*", count=1000, _type="hash"):
+            worker_id = _bytes(key).removeprefix(prefix)
+            if PLAIN.fullmatch(worker_id):
+                yield worker_id.decode()
 
     def restore(self, worker_id: str) -> int:
         """Put a dead worker's un-acked messages back to be taken next; returns how many.
 
-        Two callers at once put each back once: only the one that deletes a
-        message from the un-acked set pushes it.
+        Two callers at once put each back once. The hash goes with its last entry: a worker
+        that was only frozen may be writing new ones, which the next round finds.
         """
         key = f"{PREFIX}unacked.{worker_id}"
-        restored = 0
         with self._answering():
+            pipeline = self._redis.pipeline(transaction=False)
             for tag, raw in self._redis.hgetall(key).items():
                 found = unwrap(_bytes(raw))
-                if self._redis.hdel(key, tag) and found is not None:
-                    queue, message = found
-                    self._redis.rpush(_step_key(queue, step_of(message)), message)
-                    self._redis.zadd(bell_key(queue), RING)
-                    restored += 1
+                if found is None:
+                    self._redis.hdel(key, tag)
+                    continue
+                queue, message = found
+                keys = (key, _step_key(queue, step_of(message)), bell_key(queue))
+                pipeline.eval(RESTORE_SCRIPT, len(keys), *keys, tag, message)
+            restored = sum(map(int, pipeline.execute()))
             names = ("unacked_index", "unacked_mutex")
-            self._redis.delete(key, *(f"{PREFIX}{name}.{worker_id}" for name in names))
+            self._redis.delete(*(f"{PREFIX}{name}.{worker_id}" for name in names))
         return restored
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Messages are Celery's own, and the keeper finds what Redis lost."""
 
 import json
+from typing import Any
 
 import pytest
 import redis
@@ -246,6 +247,60 @@ def test_messages_in_a_hand_that_is_gone_come_back_sooner_or_later(
         keeper.tick(30.0)
         assert client.llen(f"{PREFIX}model.sleep:9") == 1
         assert Broker(broker_url).holders() == set()
+
+
+def test_a_message_is_put_back_whole_or_not_at_all(broker_url: str) -> None:
+    """Not when memory is short, nor where its list is none; what came meanwhile stays."""
+    broker = Broker(broker_url)
+    with redis.Redis.from_url(broker_url) as client:
+        client.hset(f"{PREFIX}unacked.gone", "1.0", b'[{},"","model.sleep"]')
+        client.hset(f"{PREFIX}unacked.gone", "1.1", b'[{},"","model.none"]')
+        client.hset(f"{PREFIX}unacked.gone", "1.2", b"no entry")
+        client.set(f"{PREFIX}model.none:9", "no list")
+        client.config_set("maxmemory", "1")
+        try:
+            assert broker.restore("gone") == 1
+        finally:
+            client.config_set("maxmemory", "0")
+        assert client.lrange(f"{PREFIX}model.sleep:9", 0, -1) == [b"{}"]
+        assert client.hgetall(f"{PREFIX}unacked.gone") == {b"1.1": b'[{},"","model.none"]'}
+
+
+def test_what_a_frozen_worker_takes_while_it_is_judged_is_kept(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, entry = Broker(broker_url), b'[{},"","model.sleep"]'
+    with redis.Redis.from_url(broker_url) as client:
+        client.hset(f"{PREFIX}unacked.frozen", "1.0", entry)
+        read = broker._redis.hgetall
+
+        def read_in_time(key: str) -> Any:
+            found = read(key)
+            client.hset(key, "2.0", entry)
+            return found
+
+        monkeypatch.setattr(broker._redis, "hgetall", read_in_time)
+        assert broker.restore("frozen") == 1
+        assert client.hgetall(f"{PREFIX}unacked.frozen") == {b"2.0": entry}
+    assert broker.holders() == {"frozen"}
+
+
+def test_no_key_that_somebody_planted_stops_a_keeper(
+    store: Store, broker_url: str, keeper: Keeper
+) -> None:
+    job = add_job(store, 1)
+    with redis.Redis.from_url(broker_url) as client:
+        for name in (b"unacked.x", b"_kombu.binding.model.x", b"model.x"):
+            client.set(PREFIX.encode() + name, "no hash")
+        for name in (b"unacked.\xff", b"unacked.a b", b"unacked."):
+            client.hset(PREFIX.encode() + name, "tag", "entry")
+        client.sadd(PREFIX.encode() + b"_kombu.binding.model.\xff", b"\x06\x16")
+    keeper.tick(0.0)
+    age_queued_rows(store)
+    keeper.tick(30.0)
+    broker = Broker(broker_url)
+    assert (broker.task_ids(), broker.holders()) == (set(ids(job, 1)), set())
+    assert broker.foreigners() == [PREFIX + "_kombu.binding.model.\\xff"]
 
 
 def test_two_keepers_at_once_publish_each_task_once(

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+import redis
+
 from genfarm_workers.intake import Intake
 
 
@@ -32,6 +35,8 @@ class Consumer:
     hub: Hub
     let_gone: list[str] = field(default_factory=list)
     is_broken: bool = True
+    #: How it is broken.
+    error: Exception = field(default_factory=lambda: ConnectionError("gone"))
     connection_errors: tuple[type[Exception], ...] = (ConnectionError,)
     event_dispatcher: Any = None
 
@@ -43,7 +48,7 @@ class Consumer:
 
     def let_go(self, tags: Sequence[str]) -> None:
         if self.is_broken:
-            raise ConnectionError("gone")
+            raise self.error
         self.let_gone += tags
 
 
@@ -56,3 +61,30 @@ def test_what_could_not_be_let_go_of_goes_with_the_next_connection() -> None:
     intake.attach(mended)  # though a flush of the old connection was still to come
     mended.hub.turn()
     assert mended.let_gone == ["1.0", "1.1", "2.0"]
+
+
+@pytest.mark.parametrize("error", [redis.ReadOnlyError("replica"), redis.OutOfMemoryError("full")])
+def test_what_the_server_refused_to_forget_is_tried_again(error: Exception) -> None:
+    """By the same connection, which is as good as before."""
+    intake, consumer = Intake(["sleep"]), Consumer(Hub(), error=error)
+    intake.attach(consumer)
+    intake.forget(["1.0"])
+    consumer.hub.turn()
+    consumer.is_broken = False
+    consumer.hub.turn()
+    assert consumer.let_gone == ["1.0"]
+
+
+def test_messages_are_let_go_of_though_events_cannot_be_sent() -> None:
+    class Refusing:
+        enabled = True
+
+        def flush(self) -> None:
+            raise redis.exceptions.NoPermissionError("no channel")
+
+    consumer = Consumer(Hub(), is_broken=False, event_dispatcher=Refusing())
+    intake = Intake(["sleep"])
+    intake.attach(consumer)
+    intake.forget(["1.0"])
+    consumer.hub.turn()
+    assert consumer.let_gone == ["1.0"]

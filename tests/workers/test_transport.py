@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from queue import Empty
 from typing import Any
 
 import kombu
 import pytest
 import redis
 
-from genfarm_shared.messages import open_message, read_hint, unwrap
+from genfarm_shared.messages import open_message, read_hint, unwrap, write_message
 from genfarm_shared.queue import PREFIX, Broker, list_key, make_app
 from genfarm_shared.tasks import Hint, State
 from genfarm_workers.transport import (
@@ -27,9 +28,11 @@ from tests.yard import Yard
 class Desk:
     """A door with so much room, that keeps what comes through."""
 
-    def __init__(self, url: str, worker_id: str = "w", room: int = 10_000) -> None:
+    def __init__(
+        self, url: str, worker_id: str = "w", room: int = 10_000, in_hands: int = 0
+    ) -> None:
         self.app = make_app(url, ["sleep"], worker_id=worker_id)
-        self.url, self.space = url, room
+        self.url, self.space, self.in_hands = url, room, in_hands
         self.got: list[Message] = []
         self.refused: list[tuple[Taken, str]] = []
 
@@ -37,7 +40,7 @@ class Desk:
         return self.space - len(self.got)
 
     def in_hand(self, queue: str) -> int:
-        return len(self.got)
+        return self.in_hands + len(self.got)
 
     def check(self, taken: Taken) -> dict[str, Any]:
         envelope = open_message(taken.raw, taken.size)
@@ -47,7 +50,8 @@ class Desk:
         self.refused += refused
 
     def holds(self, tag: str) -> bool:
-        return tag in {message.delivery_tag for message in self.got}
+        here = {message.delivery_tag for message in self.got}
+        return tag in here | {taken.tag for taken, _ in self.refused}
 
     @contextmanager
     def open(self) -> Iterator[kombu.Connection]:
@@ -114,6 +118,30 @@ def test_two_idle_workers_share_what_comes(broker_url: str) -> None:
     assert {len(first.got), len(second.got)} == {20}
 
 
+@pytest.mark.parametrize("noted", ["9999999999.000 0", "soon 0", "nan 0", "1e400 0", ""])
+def test_an_asker_whose_time_makes_no_sense_is_none(
+    broker_url: str, client: Any, noted: str
+) -> None:
+    """After a clock was set back its entries would be of the future, and for ever."""
+    client.hset(f"{PREFIX}askers.model.sleep", mapping={f"a{n}": noted for n in range(10)})
+    Broker(broker_url).publish(hints(20))
+    desk = Desk(broker_url, in_hands=5)
+    with desk.open() as connection:
+        let_in(lambda: len(desk.got) == 20, connection)
+    assert client.hkeys(f"{PREFIX}askers.model.sleep") == [f"{PREFIX}unacked.w".encode()]
+
+
+def test_a_worker_with_its_share_asks_only_now_and_then(broker_url: str, client: Any) -> None:
+    """It rings for the others, and must not hear that itself."""
+    seconds, _ = client.time()
+    client.hset(f"{PREFIX}askers.model.sleep", "other", f"{seconds + 1} 0")
+    Broker(broker_url).publish(hints(1))
+    desk, before = Desk(broker_url, in_hands=5), asked(client)
+    with desk.open() as connection:  # the other counts for one second and more
+        turn(lambda: desk.got, connection)
+    assert 5 < asked(client) - before < 100
+
+
 def test_what_a_broken_connection_took_is_handed_on_by_the_next(
     broker_url: str, client: Any
 ) -> None:
@@ -129,6 +157,38 @@ def test_what_a_broken_connection_took_is_handed_on_by_the_next(
     with desk.open() as connection:
         let_in(lambda: len(desk.got) == 3, connection)
     assert ids(desk) == [hint.task_id for hint in hints(3)]
+
+
+def test_a_connection_that_is_renewed_underneath_loses_nothing(
+    broker_url: str, client: Any
+) -> None:
+    """Kombu drops one whose answer is overdue, and stays with the channel."""
+    Broker(broker_url).publish(hints(3))
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        (channel,) = connection.transport.channels
+        channel._look_at = float("inf")  # not by the clock
+        connection.transport.cycle.on_poll_start()
+        until(lambda: client.hlen(f"{PREFIX}unacked.w") == 3)
+        channel.client.connection.disconnect()
+        let_in(lambda: len(desk.got) == 3, connection)
+    assert ids(desk) == [hint.task_id for hint in hints(3)]
+
+
+def test_a_take_that_is_run_after_it_was_given_up_is_found(broker_url: str, client: Any) -> None:
+    """By a server that stood still; one of the messages is too large to be read whole."""
+    desk = Desk(broker_url)
+    with desk.open() as connection:
+        Broker(broker_url).publish(hints(1))
+        let_in(lambda: len(desk.got) == 1, connection)
+        late = [write_message(hints(2)[1]).encode(), b"x" * 3_000_000]
+        for tag, raw in enumerate(late):
+            entry = b"[" + raw + b',"","model.sleep"]'
+            client.hset(f"{PREFIX}unacked.w", f"late.{tag}", entry)
+        let_in(lambda: len(desk.got) == 2 and desk.refused, connection)
+    assert ids(desk) == [hint.task_id for hint in hints(2)]
+    ((taken, _),) = desk.refused
+    assert (taken.tag, taken.size, taken.raw) == ("late.1", 3_000_000, b"x" * 200)
 
 
 def test_messages_are_taken_while_redis_has_no_memory_left(broker_url: str, client: Any) -> None:
@@ -212,6 +272,25 @@ def test_another_celery_application_on_the_same_keys_is_named(broker_url: str) -
     with theirs:
         theirs.SimpleQueue("celery").put({})
     assert Broker(broker_url).foreigners() == [f"{PREFIX}_kombu.binding.celery"]
+
+
+def turn(condition: Callable[[], object], connection: kombu.Connection) -> None:
+    """Let messages in until the condition holds, without a pause, as Celery's event loop does."""
+
+    def look() -> object:
+        for _ in range(1000):
+            with suppress(Empty):
+                connection.transport.cycle.get(None, timeout=1)
+            if condition():
+                return True
+        return False
+
+    until(look)
+
+
+def asked(client: Any) -> int:
+    """How often anybody has asked for messages so far."""
+    return int(client.info("commandstats").get("cmdstat_eval", {"calls": 0})["calls"])
 
 
 def let_in(condition: Callable[[], object], *connections: kombu.Connection) -> None:

@@ -9,10 +9,12 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
 from kombu.exceptions import OperationalError
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 #: Seconds for which events and acknowledgements are gathered. One by one they cost three
 #: round trips a task on Celery's thread; nobody watching Flower sees 50 ms.
 FLUSH_SECONDS = 0.05
+#: Seconds until the next try when a flush failed.
+AGAIN_SECONDS = 0.5
 #: Events that Celery sends in one broadcast. Its own limit of 24 made them half of the intake's
 #: work under load.
 EVENTS = 512
@@ -210,35 +214,48 @@ class Intake:
         if hub is not None:
             hub.call_soon(_look_again)
 
-    def _arrange_flush(self) -> None:
+    def _arrange_flush(self, seconds: float = FLUSH_SECONDS) -> None:
         """Have Celery's thread flush soon: its connection is not for two threads at once."""
         hub = getattr(self._consumer, "hub", None)
         with self._lock:
             if self._is_arranged or hub is None:
                 return
             self._is_arranged = True
-        hub.call_soon(lambda: hub.call_later(FLUSH_SECONDS, self._flush))
+        hub.call_soon(lambda: hub.call_later(seconds, self._flush))
 
     def _flush(self) -> None:
         """Events first and out of their buffer: once its message is gone nobody sends them.
 
-        Without a connection the entries wait for the next one, which `attach` tells of.
+        Events that cannot be sent are lost, entries that cannot be let go of wait: for the
+        next connection, which `attach` tells of, or for a server that takes writes again.
         """
         with self._lock:
             self._is_arranged = False
             events, self._events = self._events, []
             done, self._done = self._done, []
-        try:
+        with self._failing(f"{len(events)} events are lost"):
             self._send(events)
+        with self._failing(f"{len(done)} messages are let go of later") as failed:
             if done:
                 self._consumer.task_consumer.channel.qos.let_go(done)
-        except (*self._consumer.connection_errors, OperationalError, AttributeError) as error:
-            log.warning("%d messages are let go of later: %s", len(done), error)
-            with self._lock:
-                self._done = done + self._done
-            return
         with self._lock:
-            self._tags.difference_update(done)
+            if failed:
+                self._done = done + self._done
+            else:
+                self._tags.difference_update(done)
+        if failed:
+            self._arrange_flush(AGAIN_SECONDS)
+
+    @contextmanager
+    def _failing(self, so: str) -> Iterator[list[Exception]]:
+        """Log what goes wrong with the connection or at the server; it is in what is yielded."""
+        failed: list[Exception] = []
+        errors = (*self._consumer.connection_errors, OperationalError, AttributeError)
+        try:
+            yield failed
+        except (*errors, redis.RedisError) as error:
+            log.warning("%s: %s", so, error)
+            failed.append(error)
 
     def _send(self, events: Sequence[tuple[str, dict[str, Any]]]) -> None:
         dispatcher = self._consumer.event_dispatcher

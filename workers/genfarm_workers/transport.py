@@ -4,10 +4,14 @@ The same keys and the same wire format as kombu's own, so that stock clients,
 `celery inspect` and Flower meet nothing new. What differs:
 
     take      one script pops up to TAKE messages and writes their un-acked entries in the same
-              step of the server: a message is in a list or in a worker's hands at every moment.
+              step of the server: a message is in a list or in a worker's hash at every moment.
               BRPOP, which kombu uses, leaves it in no key until the worker writes the entry.
+    adopt     an answer that is lost leaves entries in the hash that nobody here knows of, and the
+              keeper counts as held. They are looked for when an answer did not come, and every
+              LOOK seconds while there is room: a server that stood still may run a take long
+              after its asker has given it up
     wait      a worker that found nothing blocks on a bell, which takes no message; who leaves
-              messages behind rings for the next worker
+              messages behind rings for the next worker, and does not listen for a moment
     check     raw bytes, before kombu or Celery decodes them; what fails goes to dead letters
     let go    one HDEL for many, over whatever connection stands now
     come back after 0.2 to 1.5 s, where kombu waits 2, 4, .. 30 s
@@ -18,7 +22,7 @@ Knows no model and no store.
 import itertools
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty
 from time import monotonic
@@ -30,8 +34,9 @@ from kombu.transport import redis as stock
 from kombu.transport import virtual
 
 from genfarm_shared.messages import HEAD_BYTES, MAX_BYTES, STEPS, Refused, queue_name, unwrap
-from genfarm_shared.queue import bell_key
+from genfarm_shared.queue import PREFIX, bell_key
 from genfarm_shared.tasks import Hint
+from genfarm_workers.scripts import PEEK_SCRIPT, TAKE_SCRIPT
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +46,12 @@ TAKE = 128
 #: Seconds that a worker waits for the bell of its open queues while another queue of its is
 #: full: that one may be open again sooner than a bell rings.
 SHORT_WAIT = 0.01
+#: Seconds for which a worker that has its share already leaves what waits to others: it would
+#: hear the bell that it rang for them itself, and ask in vain thousands of times a second. An
+#: empty-handed worker never waits so, for its share is one message at least.
+SHARE_WAIT = 0.05
+#: What that worker listens to meanwhile: nobody rings it.
+SILENCE = f"{PREFIX}silence"
 #: Seconds before the first try to connect again, and the most between two, with jitter below.
 RECONNECT_FIRST = 0.2
 RECONNECT_LONGEST = 1.5
@@ -49,70 +60,11 @@ RECONNECT_LONGEST = 1.5
 #: waits long, so that an idle worker always counts, and one that was killed soon does not.
 HUNGRY = 1.0
 
-#: KEYS: the un-acked hash; then for each queue its bell, its askers, its lists by step.
-#: ARGV: tag prefix, how many at most, the largest message that is sent whole, how much of a
-#: larger one is, HUNGRY, lists a queue; then for each queue its name, this worker's room, and
-#: what it has in hand of it.
-#: Returns for each message: queue, tag, size, bytes. An entry is written as kombu writes it.
-#: A worker gets its share at most: as many as make its hands as full as those of all who ask.
-#: Writes that may be refused when memory is short come after RPOP, when the script is let
-#: finish, or are tried only.
-TAKE_SCRIPT = """
-local left, largest, head = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local hungry, steps, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), (#ARGV - 6) / 3
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local taken, want, hands = {}, {}, {}
-local function key(q, place) return KEYS[1 + (q - 1) * (steps + 2) + place] end
-local function note(q)
-  redis.pcall('HSET', key(q, 2), KEYS[1], string.format('%.3f %d', now, hands[q]))
-end
-local function waiting(q)
-  local sum = 0
-  for step = 1, steps do
-    local n = redis.pcall('LLEN', key(q, 2 + step))
-    if type(n) == 'number' then sum = sum + n end
-  end
-  return sum
-end
-local function share(q)
-  local all, askers, noted = waiting(q) + hands[q], 1, redis.call('HGETALL', key(q, 2))
-  for i = 1, #noted, 2 do
-    local at, held = string.match(noted[i + 1], '^(%S+) (%d+)$')
-    if at == nil or now - tonumber(at) > hungry then
-      redis.call('HDEL', key(q, 2), noted[i])
-    elseif noted[i] ~= KEYS[1] then
-      all, askers = all + tonumber(held), askers + 1
-    end
-  end
-  return math.ceil(all / askers) - hands[q]
-end
-for q = 1, queues do
-  hands[q] = tonumber(ARGV[6 + 3 * q])
-  want[q] = waiting(q) > 0 and math.min(tonumber(ARGV[5 + 3 * q]), share(q)) or 0
-end
-for step = 1, steps do
-  for q = 1, queues do
-    local count = math.min(left, want[q])
-    local found = count > 0 and redis.pcall('RPOP', key(q, 2 + step), count)
-    if type(found) == 'table' and not found.err then
-      local name = ARGV[4 + 3 * q]
-      for _, raw in ipairs(found) do
-        local tag = ARGV[1] .. #taken / 4
-        redis.call('HSET', KEYS[1], tag, '[' .. raw .. ',"","' .. name .. '"]')
-        local shown = #raw > largest and string.sub(raw, 1, head) or raw
-        for _, value in ipairs({name, tag, #raw, shown}) do taken[#taken + 1] = value end
-      end
-      left, want[q], hands[q] = left - #found, want[q] - #found, hands[q] + #found
-    end
-  end
-end
-for q = 1, queues do
-  note(q)
-  if waiting(q) > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
-end
-return taken
-"""
+#: Seconds between two comparisons of the un-acked entries with what is held here: how late a
+#: message may be whose take was lost. One costs one short command.
+LOOK = 2.0
+#: Bytes of the end of a large entry that are read: enough for the longest name of a queue.
+ENTRY_TAIL = 1024
 
 #: Unique in the process, and so in its un-acked hash: two equal messages are two.
 _takes = itertools.count(1)
@@ -188,30 +140,38 @@ class Channel(stock.Channel):  # type: ignore[misc]
         super().__init__(connection)
         self._door: Door = connection.door
         self._asked = ""
+        #: What the last take told: that nothing waits, or that nothing that waits is for us.
         self._is_quiet = False
-        self._has_caught_up = False
+        self._has_share = False
+        #: Whether a take has been sent whose answer has not come.
+        self._is_awaited = False
+        #: When un-acked entries are next compared with what is held; monotonic seconds.
+        self._look_at = 0.0
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages, or for the bell when the last question found none."""
-        if not self._has_caught_up:
-            self._has_caught_up = True
-            self._catch_up()
         served = self._queue_cycle.consume(len(self.active_queues))
         if not any(queue.startswith(queue_name("")) for queue in served):
             self._asked = "BRPOP"  # replies to `celery inspect`, say: kombu's own way
             super()._brpop_start(timeout)
             return
-        rooms = {queue: room for queue in served if (room := self._door.room(queue)) > 0}
+        if self._rooms(served) and (self._is_awaited or monotonic() >= self._look_at):
+            self._adopt(served)
+        rooms = self._rooms(served)
         if not rooms:
             return  # asked again when the hub wakes, which the intake sees to
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        if self._is_quiet:
+        command: list[Any]
+        if self._has_share:
+            command = ["BZPOPMIN", SILENCE, SHARE_WAIT]
+        elif self._is_quiet:
             wait = self.brpop_timeout if len(rooms) == len(served) else SHORT_WAIT
-            command: list[Any] = ["BZPOPMIN", *map(bell_key, rooms), timeout or wait]
+            command = ["BZPOPMIN", *map(bell_key, rooms), timeout or wait]
         else:
             command = ["EVAL", TAKE_SCRIPT, *self._take_arguments(rooms)]
         self._asked = command[0]
+        self._is_awaited = self._asked == "EVAL"
         self.client.connection.send_command(*command)
 
     def _brpop_read(self, **options: Any) -> bool:
@@ -220,20 +180,23 @@ class Channel(stock.Channel):  # type: ignore[misc]
         connection = self.client.connection
         try:
             reply = connection.read_response()
+            self._is_awaited = False
         except self.connection_errors:
             connection.disconnect()
             raise
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        self._is_quiet = self._asked == "EVAL" and not reply
-        if self._asked == "EVAL" and reply:
-            self._hand_on(
-                Taken(queue.decode(), tag.decode(), size, raw)
-                for queue, tag, size, raw in zip(*[iter(reply)] * 4, strict=True)
-            )
-            return True
-        raise Empty
+        taken, behind = reply if self._asked == "EVAL" else ((), 0)
+        self._has_share = not taken and behind > 0
+        self._is_quiet = self._asked == "EVAL" and not (taken or behind)
+        if not taken:
+            raise Empty
+        self._hand_on(
+            Taken(queue.decode(), tag.decode(), size, raw)
+            for queue, tag, size, raw in zip(*[iter(taken)] * 4, strict=True)
+        )
+        return True
 
     def _poll_error(self, type: str, **options: Any) -> Any:  # noqa: A002  # kombu's name
         return super()._poll_error(type, **options) if type == "LISTEN" else self._brpop_read()
@@ -247,6 +210,9 @@ class Channel(stock.Channel):  # type: ignore[misc]
         except Exception as error:  # one bad broadcast would end every worker
             log.warning("control message on %s dropped: %s", exchange, type(error).__name__)
             raise Empty from error
+
+    def _rooms(self, served: Iterable[str]) -> dict[str, int]:
+        return {queue: room for queue in served if (room := self._door.room(queue)) > 0}
 
     def _take_arguments(self, rooms: dict[str, int]) -> list[object]:
         prefix = self.global_keyprefix
@@ -273,15 +239,35 @@ class Channel(stock.Channel):  # type: ignore[misc]
         if refused:
             self._door.refuse(refused)
 
-    def _catch_up(self) -> None:
-        """Hand on what was taken for this worker over a connection that broke before the reply."""
+    def _adopt(self, served: Collection[str]) -> None:
+        """Hand on what was taken for this worker by a take whose answer never came.
+
+        Called while no question is out, so an entry that nobody holds here is in no answer
+        that is still to be read. TAKE entries at a time, and of large ones the beginning
+        alone, as a take does.
+        """
+        self._is_awaited, self._look_at = False, monotonic() + LOOK
+        key = f"{self.global_keyprefix}{self.unacked_key}"
         with self.conn_or_acquire() as client:
-            entries = client.hgetall(f"{self.global_keyprefix}{self.unacked_key}")
-        self._hand_on(
-            Taken(found[0], tag.decode(), len(found[1]), found[1])
-            for tag, entry in entries.items()
-            if not self._door.holds(tag.decode()) and (found := unwrap(entry))
-        )
+            tags = [tag for tag in client.hkeys(key) if tag.isascii()]  # ours all are
+            strays = [tag for tag in tags if not self._door.holds(tag.decode())]
+            bounds = [MAX_BYTES + ENTRY_TAIL, 1 + HEAD_BYTES, ENTRY_TAIL]
+            found = client.eval(PEEK_SCRIPT, 1, key, *bounds, *strays[:TAKE]) if strays else []
+        entries = (_read_entry(*entry) for entry in zip(*[iter(found)] * 4, strict=True))
+        adopted = [taken for taken in entries if taken is not None and taken.queue in served]
+        if adopted:
+            log.warning("%d messages were taken without an answer", len(adopted))
+            self._hand_on(adopted)
+
+
+def _read_entry(tag: bytes, size: int, head: bytes, tail: bytes) -> Taken | None:
+    """An un-acked entry, of which the middle may be missing; None where it is none."""
+    found = unwrap(head + tail)
+    if found is None:
+        return None
+    queue, raw = found
+    whole = size - (len(head + tail) - len(raw))
+    return Taken(queue, tag.decode(), whole, raw[:HEAD_BYTES] if tail else raw)
 
 
 class Transport(stock.Transport):  # type: ignore[misc]

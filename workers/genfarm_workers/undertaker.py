@@ -16,7 +16,8 @@ from genfarm_shared.store import Store
 
 log = logging.getLogger(__name__)
 
-#: Letters that may wait; above it the worker takes no message. Bounds memory to 16 MB.
+#: Letters that may wait; above it the worker takes no message. With those that are being written
+#: and a last take, 128 each, at most 512 of 64 kB: 32 MB.
 MOST = 256
 #: Letters in one transaction. Not measured.
 AT_ONCE = 128
