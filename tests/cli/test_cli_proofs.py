@@ -117,3 +117,18 @@ def test_the_faults_are_listed_and_an_unknown_one_is_refused(genfarm: Genfarm) -
     assert said.code == 2
     assert "'sunshine'" in said.err
     assert "--faults list" in said.err
+
+
+def test_a_torture_touches_no_folder_that_is_in_use(genfarm: Genfarm, kept: Kept) -> None:
+    home = Path(kept.shelf.path("")).parent
+    (home / "models.toml").write_text("# mine")
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    said = genfarm("torture", "--home", home)
+    assert (said.code, "not empty" in said.err) == (2, True)
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+def test_a_torture_of_no_kind_of_store_writes_nothing(genfarm: Genfarm, tmp_path: Path) -> None:
+    said = genfarm("torture", "--home", tmp_path / "new", "--store", "mysql://host/base")
+    assert (said.code, "expected sqlite, postgresql" in said.err) == (2, True)
+    assert not (tmp_path / "new").exists()

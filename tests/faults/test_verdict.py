@@ -11,6 +11,7 @@ from genfarm.fsck import Shelf
 from genfarm.torture.check import judge_run
 from genfarm.torture.driver import Asked
 from genfarm.torture.plan import FAILING, SHARES, Flavour, Input, Order, fates, make_plan
+from genfarm.torture.yard import MODELS, make_home, settle
 from genfarm_shared import drill
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import Artifact, Claim, Failure, JobRecord, Outcome, State, Task
@@ -169,3 +170,20 @@ def test_poison_is_quarantined_and_its_company_is_not() -> None:
         assert State.FAILED not in fates(flavour, {})
     assert State.CANCELLED in fates(Flavour.CANCELLED, poison)
     assert State.EXPIRED not in fates(Flavour.PLAIN, {})
+
+
+def test_a_run_takes_nothing_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ARTIFACTS", "MODELS", "MAX_OPEN", "WINDOW", "STORE", "REGISTRY"):
+        monkeypatch.setenv(f"GENFARM_{name}", "1")
+    settings = settle(tmp_path, "sqlite:///a", "redis://b")
+    assert (settings.artifacts, settings.models) == (str(tmp_path / "artifacts"), MODELS)
+    assert (settings.max_open, settings.window) == (2_000_000, 10_000)
+    assert settings.environment()["GENFARM_ARTIFACTS"] == str(tmp_path / "artifacts")
+
+
+def test_the_folder_of_a_run_is_its_owners_alone(tmp_path: Path) -> None:
+    make_home(tmp_path / "tortures" / "one")
+    make_home(tmp_path / "tortures" / "one")  # empty
+    assert (tmp_path / "tortures" / "one").stat().st_mode & 0o777 == 0o700

@@ -1,5 +1,6 @@
 """`torture`, `audit` and `fsck`: proof that nothing was lost, doubled or damaged."""
 
+import os
 import signal
 import sys
 import time
@@ -154,7 +155,9 @@ def _list_faults(*, as_json: bool) -> None:
 def _dated() -> Path:
     from genfarm_shared.settings import Settings
 
-    return Settings.load().home / "tortures" / time.strftime("%Y%m%d-%H%M%S")
+    # With its pid, because two may start in the same second.
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return Settings.load().home / "tortures" / name
 
 
 @contextmanager

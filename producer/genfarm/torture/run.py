@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from genfarm.torture.nemesis import Nemesis
 from genfarm.torture.plan import make_plan
 from genfarm.torture.recovery import measure_recovery
 from genfarm.torture.report import Report, as_record, ledger
-from genfarm.torture.yard import Yard
+from genfarm.torture.yard import Yard, check_store, make_home
 from genfarm_shared.errors import GenfarmError, InvalidSetting
 from genfarm_shared.settings import masked
 
@@ -55,22 +56,28 @@ Tell = Callable[[str], object]
 def run_torture(wish: Wish, tell: Tell) -> Report:
     """Run it. Whatever happens, no process of it is left. Raises GenfarmError."""
     faults = choose_faults(wish.faults)
+    check_store(wish.store)
+    make_home(wish.home)
     orders = make_plan(wish.seed, wish.tasks, wish.seconds)
     started = time.monotonic()
     yard = Yard(wish.home, wish.store, wish.workers)
     try:
         tell(f"starting Redis, the store and {wish.workers} workers in {wish.home}")
         yard.start()
-        address = (yard.settings.store_url, yard.broker_url, yard.settings.artifacts_url)
-        driver = Driver(address, orders, wish.seed)
+        settings = yard.settings.model_copy(update={"broker": yard.broker_url})
+        driver = Driver(settings, orders, wish.seed)
         try:
-            return _Run(wish, yard, driver, faults, tell).go(started)
+            report = _Run(wish, yard, driver, faults, tell).go(started)
         finally:
             driver.halt()
             driver.join(30.0)
             driver.close()
     finally:
         yard.close()
+    if not report.breaches:  # else they are evidence
+        for folder in ("postgres", "redis"):
+            shutil.rmtree(wish.home / folder, ignore_errors=True)
+    return report
 
 
 def choose_faults(names: Sequence[str]) -> list[Fault]:

@@ -24,7 +24,7 @@ from genfarm.redis_server import prepare_server
 from genfarm.torture.postgres import Postgres
 from genfarm.torture.proxy import Proxy
 from genfarm_shared.errors import GenfarmError, InvalidSetting, Unreachable
-from genfarm_shared.settings import Settings
+from genfarm_shared.settings import PRIVATE, Settings, masked
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import WorkerRecord
 
@@ -36,6 +36,7 @@ engine = "drill"
 slots = 32
 stall_seconds = 3.0
 """
+MODELS = ["drill", "sleep"]
 #: Short, so that a minute holds many deaths; and attempts enough for an unlucky innocent.
 SHORT = {
     "lease_seconds": 3.0,
@@ -65,7 +66,7 @@ class Yard:
 
     def __init__(self, home: Path, store: str, workers: int) -> None:
         self.home = home
-        (home / "logs").mkdir(parents=True, exist_ok=True)
+        (home / "logs").mkdir()
         self._asked_store = store
         self._number = workers
         self.postgres: Postgres | None = None
@@ -86,12 +87,9 @@ class Yard:
         self._prepare_redis()
         store_url = self._start_store()
         assert self.proxy is not None  # noqa: S101  # started a line above
-        registry = self.home / "models.toml"
-        registry.write_text(REGISTRY)
+        (self.home / "models.toml").write_text(REGISTRY)
         broker = self._server.url.replace(f":{self._server.port}/", f":{self.proxy.port}/")
-        self.settings = Settings.load(
-            home=self.home, store=store_url, broker=broker, registry=str(registry), **SHORT
-        )
+        self.settings = settle(self.home, store_url, broker)
         self.store = Store(self.settings.store_url)
         if self.store.list_jobs(1):
             raise InvalidSetting(
@@ -203,16 +201,11 @@ class Yard:
             self.postgres.start()
             self.postgres.await_ready()
             return self.postgres.url
-        if not urlsplit(self._asked_store).scheme:
-            raise InvalidSetting(
-                f"--store {self._asked_store!r}: expected sqlite, postgresql or the URL of an "
-                "empty database"
-            )
         return self._asked_store
 
     def _worker_command(self, number: int) -> Command:
         argv: Sequence[str] = (sys.executable, "-m", "genfarm_workers")
-        chosen = ("--node", f"cpu{number}", "--device", "cpu", "--models", "drill,sleep")
+        chosen = ("--node", f"cpu{number}")
         log = self.home / "logs" / f"worker{number}.log"
         return Command(f"cpu{number}", [*argv, *chosen], self.settings.environment(), log)
 
@@ -226,6 +219,41 @@ class Yard:
                 continue
             ours = {hand.child.pid for hand in self.hands if hand.child.is_running()}
             self.ready = {w.pid: w for w in living if w.pid in ours and w.report.get("ready")}
+
+
+def settle(home: Path, store_url: str, broker_url: str) -> Settings:
+    """Every setting of a run's processes: none is taken from the environment, or the artefacts
+    of a farm in use would be among ours, and its limits would decide what a run can show."""
+    defaults = {
+        name: about.get_default(call_default_factory=True)
+        for name, about in Settings.model_fields.items()
+    }
+    ours = {"home": home, "store": store_url, "broker": broker_url, "device": "cpu"}
+    ours |= {"artifacts": str(home / "artifacts"), "registry": str(home / "models.toml")}
+    return Settings.load(**defaults | ours | SHORT | {"models": MODELS})
+
+
+def make_home(home: Path) -> None:
+    """Make the folder of a run, for its owner alone. Raises InvalidSetting when it is in use:
+    a farm that lived there would lose its registry and its server's password."""
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise InvalidSetting(
+            f"--home {home} exists and is not empty; a torture needs a folder of its own, "
+            "and nothing was touched: name a new one, or leave --home out"
+        )
+    for folder in (*reversed(home.parents), home):
+        folder.mkdir(mode=PRIVATE, exist_ok=True)
+    home.chmod(PRIVATE)
+
+
+def check_store(asked: str) -> None:
+    """Raises InvalidSetting for what is no kind of store."""
+    scheme = urlsplit(asked).scheme.partition("+")[0]
+    if asked not in ("sqlite", "postgresql") and scheme not in ("sqlite", "postgresql"):
+        raise InvalidSetting(
+            f"--store {masked(asked)!r}: expected sqlite, postgresql or the URL of an "
+            "empty database, as postgresql+psycopg://user@host/database"
+        )
 
 
 def _answers(client: redis.Redis) -> bool:
