@@ -56,7 +56,7 @@ class Harm(StrEnum):
 class Breach:
     """One broken rule."""
 
-    #: `I1` to `I9`.
+    #: `I1` to `I10`.
     rule: str
     #: The task, or the job where no task is at fault.
     subject: str

@@ -121,6 +121,8 @@ def test_fsck_deletes_nothing_while_workers_live(genfarm: Genfarm, kept: Kept) -
 def test_the_faults_are_listed_and_an_unknown_one_is_refused(genfarm: Genfarm) -> None:
     listed = json.loads(genfarm("torture", "--faults", "list", "--json").out)
     assert {"kill-worker", "flush", "db-lock"} <= {fault["name"] for fault in listed}
+    needs = {fault["name"]: fault["needs"] for fault in listed if fault["needs"]}
+    assert needs == {"db-restart": "--store postgresql", "disk-full": "Linux"}
     said = genfarm("torture", "--faults", "kill-worker,sunshine")
     assert said.code == 2
     assert "'sunshine'" in said.err

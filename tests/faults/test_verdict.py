@@ -2,17 +2,26 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from genfarm.audit import Breach, Harm
 from genfarm.fsck import Shelf
-from genfarm.torture.check import judge_run
+from genfarm.torture.check import Evidence, Verdict, judge_run
 from genfarm.torture.driver import Asked
+from genfarm.torture.garbage import GARBAGE, unburied
+from genfarm.torture.nemesis import Strike
 from genfarm.torture.plan import FAILING, SHARES, Flavour, Input, Order, fates, make_plan
+from genfarm.torture.recovery import Recovery
+from genfarm.torture.report import Report, conclusion
+from genfarm.torture.run import choose_faults
 from genfarm.torture.yard import MODELS, make_home, settle
 from genfarm_shared import drill
+from genfarm_shared.errors import InvalidSetting
+from genfarm_shared.messages import Letter
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import Artifact, Claim, Failure, JobRecord, Outcome, State, Task
 from tests.shared.farmyard import add_worker
@@ -30,13 +39,15 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.store = Store(f"sqlite:///{folder / 'farm.db'}")
         self.shelf = Shelf(str(folder / "artifacts"))
-        self.order = Order(0.0, "job", Flavour.PLAIN, INPUTS)
+        self.order = Order(0.0, "job", Flavour.PLAIN, list(INPUTS))
         self.asked = Asked(self.order, job_id="job", ids={"job"})
         self.sightings: dict[str, State] = {}
+        self.engine_strikes: list[tuple[float, float]] = []
         add_worker(self.store)
 
-    def write(self, *, total: int | None = 3, rows: int = 3) -> None:
-        self.store.open_job(JobRecord("job", "drill", "drill", {}, 1.0, name="job"))
+    def write(self, *, total: int | None = 3, rows: int = 3, opened: bool = False) -> None:
+        if not opened:
+            self.store.open_job(JobRecord("job", "drill", "drill", {}, 1.0, name="job"))
         tasks = [
             Task(f"job-{n}", "job", n, str(n), "drill", "drill", "drill", 1, INPUTS[n], n)
             for n in range(rows)
@@ -65,7 +76,9 @@ class Bench:
 
     def faults(self) -> set[tuple[str, str]]:
         """Rule and subject of every breach."""
-        verdict = judge_run(self.store, self.shelf, [self.asked], self.sightings, 3)
+        verdict = judge_run(
+            self.store, self.shelf, Evidence([self.asked], self.sightings, 3, self.engine_strikes)
+        )
         return {(breach.rule, breach.subject) for breach in verdict.breaches}
 
 
@@ -150,6 +163,53 @@ def test_a_cancellation_that_did_not_hold_is_found(bench: Bench) -> None:
     bench.play(plain(), drawn(bench.picture(2)), None)
     bench.sightings = {"job-0": State.CANCELLED, "job-1": State.RUNNING, "job-2": State.QUARANTINED}
     assert bench.faults() == {("I5", "job-0"), ("I7", "job-1")}
+
+
+def test_a_job_that_nobody_asked_for_is_found(bench: Bench) -> None:
+    bench.write()
+    bench.play(plain(), drawn(bench.picture(2)), None)
+    bench.store.open_job(JobRecord("other", "drill", "drill", {}, 1.0, name="other"))
+    assert bench.faults() == {("I9", "other")}
+
+
+def test_the_tasks_of_a_submission_that_broke_off_are_checked(bench: Bench) -> None:
+    bench.asked = Asked(Order(0.0, "job", Flavour.STREAMED, INPUTS), refusal="Unreachable")
+    bench.store.open_job(JobRecord("job", "drill", "drill", {}, 1.0, name="job", released=True))
+    bench.write(total=None, opened=True)
+    assert bench.faults() == {("I1", f"job-{n}") for n in range(3)}
+    bench.play(plain(seed=2), drawn(bench.picture(2)), None)
+    assert bench.faults() == {("I3", "job-0")}
+
+
+def test_an_innocent_may_be_convicted_while_its_engine_is_struck(bench: Bench) -> None:
+    bench.order.inputs[2] = {"text": "poison", "seed": 3}
+    bench.write()
+    bench.play(plain(), drawn(bench.picture(2)), None)
+    assert bench.faults() == {("I8", "job-2")}
+    bench.engine_strikes = [(0.0, 1e12)]
+    assert bench.faults() == set()
+
+
+def test_a_malformed_message_that_is_in_no_dead_letter_is_found(bench: Bench) -> None:
+    bench.store.bury([Letter("q", "x", m[:100_000], len(m)) for m in GARBAGE[1:]])
+    assert unburied(GARBAGE, bench.store.list_letters(100)) == [GARBAGE[0]]
+
+
+@pytest.mark.parametrize(("fault", "needs"), [("db-restart", "--store postgresql")])
+def test_a_fault_that_can_never_strike_is_refused(fault: str, needs: str) -> None:
+    with pytest.raises(InvalidSetting, match=needs):
+        choose_faults([fault], "sqlite")
+    assert fault not in {found.name for found in choose_faults([], "sqlite")}
+    assert fault in {found.name for found in choose_faults([fault], "postgresql")}
+
+
+def test_a_run_that_nothing_struck_proves_nothing(tmp_path: Path) -> None:
+    report = Report(1, "sqlite", tmp_path, 1, 0.0, 1.0, 0.0, [], Verdict(1), Recovery([]), [], [])
+    assert (report.is_proven, conclusion(report)[:8]) == (False, "UNPROVEN")
+    struck = replace(report, strikes=[Strike(0.0, "flush", "broker", "every key", 0.0)])
+    assert conclusion(struck) == "PROVEN: 1 task, none lost, doubled or wrong"
+    broken = replace(struck, verdict=Verdict(2, breaches=[Breach("I1", "job-0", "", Harm.LOST)]))
+    assert conclusion(broken) == "BROKEN: 1 violation in 2 tasks: 1 lost, 0 doubled, 0 wrong"
 
 
 def test_a_plan_follows_from_its_seed_and_has_the_tasks_asked_for() -> None:

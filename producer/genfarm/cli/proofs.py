@@ -65,7 +65,7 @@ def torture(  # noqa: PLR0913  # one parameter an option
     if faults == "list":
         _list_faults(as_json=as_json)
         return
-    from genfarm.torture.report import as_record, ledger
+    from genfarm.torture.report import as_record, conclusion, ledger
     from genfarm.torture.run import Wish, keep, run_torture
 
     place = (home or _dated()).absolute()
@@ -87,7 +87,8 @@ def torture(  # noqa: PLR0913  # one parameter an option
             write(line)
         write(f"picture {picture}")
         write(f"ledger  {picture.with_name('ledger.txt')}")
-    raise typer.Exit(BROKEN if report.breaches else Exit.OK)
+        write(conclusion(report))
+    raise typer.Exit(Exit.OK if report.is_proven else BROKEN)
 
 
 def audit(job: JobName, home: Home = None, as_json: AsJson = False) -> None:
@@ -156,11 +157,12 @@ def _refuse_beside_workers(store: "Store") -> None:
 def _list_faults(*, as_json: bool) -> None:
     from genfarm.torture.faults import FAULTS
 
-    rows = [(fault.name, fault.family, fault.said) for fault in FAULTS.values()]
+    rows = [(fault.name, fault.family, fault.said, fault.needs) for fault in FAULTS.values()]
     if as_json:
-        emit([dict(zip(("name", "family", "said"), row, strict=True)) for row in rows])
+        names = ("name", "family", "said", "needs")
+        emit([dict(zip(names, row, strict=True)) for row in rows])
     else:
-        show_table(("fault", "family", "what it does"), rows)
+        show_table(("fault", "family", "what it does", "needs"), rows)
 
 
 def _dated() -> Path:

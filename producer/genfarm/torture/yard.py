@@ -48,6 +48,8 @@ SHORT = {
 }
 #: Seconds until the first workers must be ready.
 READY_SECONDS = 120.0
+#: Exit code of a worker whose lease ran out, see `genfarm_workers/node.py`.
+FENCED = 75
 #: Seconds between two looks at who lives.
 LOOK_EVERY = 0.5
 
@@ -59,6 +61,22 @@ class Hand:
     child: Child
     #: Names of the faults that have it now; it is not struck again meanwhile.
     struck: set[str] = field(default_factory=set)
+    #: Names of all faults that this process has suffered, its engine's too.
+    blamed: set[str] = field(default_factory=set)
+    #: Whether this process was ever seen ready; one that starts in an outage may end.
+    was_ready: bool = False
+
+    def suffer(self, name: str) -> None:
+        """Note a fault that has it from now on."""
+        self.struck.add(name)
+        self.blamed.add(name)
+
+    def begin(self, now: float) -> None:
+        """Start its process, which has suffered nothing yet."""
+        self.struck.clear()
+        self.blamed.clear()
+        self.was_ready = False
+        self.child.spawn(now)
 
 
 class Yard:
@@ -77,6 +95,12 @@ class Yard:
         self.hands: list[Hand] = []
         #: Pids of workers that live and are ready, as last seen.
         self.ready: dict[int, WorkerRecord] = {}
+        #: Workers that ended though nothing had struck them, each with its exit code.
+        self.exits: list[str] = []
+        #: Workers that ended because their lease had run out, as they must.
+        self.fenced = 0
+        #: Malformed messages that Redis took.
+        self.garbage: list[bytes] = []
         #: Tasks that have ended, as last seen.
         self.ended = 0
         self._done = threading.Event()
@@ -99,7 +123,7 @@ class Yard:
         for number in range(self._number):
             hand = Hand(Child(self._worker_command(number)))
             self.hands.append(hand)
-            hand.child.spawn(time.monotonic())
+            hand.begin(time.monotonic())
         self._looker.start()
         self.await_workers()
 
@@ -122,13 +146,20 @@ class Yard:
         """Start again whatever has died, as a supervisor would."""
         now = time.monotonic()
         for hand in self.hands:
+            hand.was_ready |= hand.child.pid in self.ready
             if not hand.child.is_running():
+                self._note_end(hand)
                 self.ready.pop(hand.child.pid, None)
                 hand.child.kill()  # what is left of its group
-                hand.struck.clear()
-                hand.child.spawn(now)
+                hand.begin(now)
         if self.redis is not None and not self.redis.is_running() and not self.is_redis_down:
             self.start_redis()
+
+    def _note_end(self, hand: Hand) -> None:
+        if hand.child.code == FENCED:
+            self.fenced += 1
+        elif hand.was_ready and not hand.blamed:
+            self.exits.append(f"{hand.child.command.name} ended with code {hand.child.code}")
 
     def victims(self, *, fatal: bool) -> list[Hand]:
         """Workers that may be struck: ready, and in no fault's hands.
