@@ -4,27 +4,42 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import cast
 
 import pytest
 from PIL import Image
 
 from genfarm.audit import Breach, Harm
 from genfarm.fsck import Shelf
+from genfarm.processes import Child, Command
+from genfarm.torture.blow import Field
 from genfarm.torture.check import Evidence, Verdict, judge_run
-from genfarm.torture.driver import Asked
+from genfarm.torture.driver import Asked, Driver
 from genfarm.torture.garbage import GARBAGE, unburied
 from genfarm.torture.nemesis import Strike
+from genfarm.torture.on_workers import fill_disk, freeze_kill, freeze_worker, kill_worker
 from genfarm.torture.plan import FAILING, SHARES, Flavour, Input, Order, fates, make_plan
 from genfarm.torture.recovery import Recovery
 from genfarm.torture.report import Report, conclusion
 from genfarm.torture.run import choose_faults
-from genfarm.torture.yard import MODELS, make_home, settle
+from genfarm.torture.yard import FENCED, MODELS, Hand, Yard, make_home, settle
 from genfarm_shared import drill
 from genfarm_shared.errors import InvalidSetting
 from genfarm_shared.messages import Letter
 from genfarm_shared.store import Store
-from genfarm_shared.tasks import Artifact, Claim, Failure, JobRecord, Outcome, State, Task
+from genfarm_shared.tasks import (
+    Artifact,
+    Claim,
+    Failure,
+    JobRecord,
+    Outcome,
+    State,
+    Task,
+    WorkerRecord,
+)
 from tests.shared.farmyard import add_worker
+from tests.waiting import until
 
 INPUTS: list[Input] = [
     {"text": "plain", "seed": 1},
@@ -241,6 +256,48 @@ def test_a_run_takes_nothing_from_the_environment(
     assert (settings.artifacts, settings.models) == (str(tmp_path / "artifacts"), MODELS)
     assert (settings.max_open, settings.window) == (2_000_000, 10_000)
     assert settings.environment()["GENFARM_ARTIFACTS"] == str(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def hand(tmp_path: Path) -> Iterator[tuple[Yard, Hand]]:
+    """A yard whose one worker ends at once, with the code that the file `code` holds."""
+    make_home(tmp_path / "run")
+    yard, program = Yard(tmp_path / "run", "sqlite", 1), "exit $(cat code)"
+    argv = ["sh", "-c", f"cd {tmp_path}; {program}"]
+    hand = Hand(Child(Command("cpu0", argv, {}, tmp_path / "log")))
+    yard.hands.append(hand)
+    yield yard, hand
+    yard.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "blamed", "found"),
+    [(70, "", (1, 0)), (-9, "kill-worker", (0, 0)), (FENCED, "", (0, 1))],
+)
+def test_a_worker_that_ends_unstruck_is_counted(
+    tmp_path: Path, hand: tuple[Yard, Hand], code: int, blamed: str, found: tuple[int, int]
+) -> None:
+    (tmp_path / "code").write_text(str(abs(code)))
+    yard, worker = hand
+    worker.begin(0.0)
+    worker.was_ready = True
+    worker.blamed |= {blamed} - {""}
+    until(lambda: not worker.child.is_running())
+    yard.supervise()
+    assert (len(yard.exits), yard.fenced) == found
+    assert not worker.blamed  # another process
+
+
+def test_a_worker_that_has_just_ended_ends_no_run(tmp_path: Path, hand: tuple[Yard, Hand]) -> None:
+    (tmp_path / "code").write_text("0")
+    yard, worker = hand
+    worker.begin(0.0)
+    until(lambda: not worker.child.is_running())
+    yard.ready = {worker.child.pid: cast("WorkerRecord", None)}
+    field = Field(yard, cast("Driver", None))
+    for strike in (kill_worker, freeze_worker, freeze_kill, fill_disk):
+        worker.struck.clear()
+        assert strike(field, Random(1)) is None
 
 
 def test_the_folder_of_a_run_is_its_owners_alone(tmp_path: Path) -> None:

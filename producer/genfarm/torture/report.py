@@ -101,7 +101,8 @@ def as_record(report: Report) -> Mapping[str, Any]:
 def ledger(report: Report) -> Iterator[str]:
     """The run line by line: what struck, when, what it cost, and the count."""
     record = as_record(report)
-    yield f"torture of seed {report.seed} on {report.store}, {report.workers} workers"
+    workers = f"{report.workers} worker{'' if report.workers == 1 else 's'}"
+    yield f"torture of seed {report.seed} on {report.store}, {workers}"
     yield ""
     head = f"  at s   {'fault':14} {'struck':36}{'for s':>6}  attempts lost  tasks/s"
     yield head.rstrip()
