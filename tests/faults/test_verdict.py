@@ -20,6 +20,7 @@ from genfarm.torture.garbage import GARBAGE, unburied
 from genfarm.torture.nemesis import Strike
 from genfarm.torture.on_workers import fill_disk, freeze_kill, freeze_worker, kill_worker
 from genfarm.torture.plan import FAILING, SHARES, Flavour, Input, Order, fates, make_plan
+from genfarm.torture.postgres import Postgres
 from genfarm.torture.recovery import Recovery
 from genfarm.torture.report import Report, conclusion
 from genfarm.torture.run import choose_faults
@@ -304,3 +305,15 @@ def test_the_folder_of_a_run_is_its_owners_alone(tmp_path: Path) -> None:
     make_home(tmp_path / "tortures" / "one")
     make_home(tmp_path / "tortures" / "one")  # empty
     assert (tmp_path / "tortures" / "one").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_postgresql_of_a_run_opens_no_folder_to_be_listed(tmp_path: Path) -> None:
+    make_home(tmp_path / "farm" / "run")
+    server = Postgres(tmp_path / "farm" / "run")
+    (tmp_path / "farm" / "run" / "logs").mkdir()
+    server.start()
+    server.await_ready()
+    assert not (tmp_path / "farm").stat().st_mode & 0o066
+    assert not (tmp_path / "farm" / "run").stat().st_mode & 0o066
+    server.close()
+    assert (tmp_path / "farm" / "run").stat().st_mode & 0o777 == 0o700
