@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
-from genfarm.fsck import Shelf, inspect
+from genfarm.fsck import Inspector, Shelf
 from genfarm_shared.store import Store
 from genfarm_shared.store.books import Attempt, Entry, Extent
 from genfarm_shared.tasks import State
@@ -56,7 +56,7 @@ class Harm(StrEnum):
 class Breach:
     """One broken rule."""
 
-    #: `I1` to `I9`.
+    #: `I1` to `I10`.
     rule: str
     #: The task, or the job where no task is at fault.
     subject: str
@@ -80,6 +80,10 @@ class Statement:
     #: Attempts by outcome; `open` for those that have not ended.
     attempts: Counter[str] = field(default_factory=Counter)
     retries: int = 0
+    #: Tasks that have not ended.
+    open: int = 0
+    #: Attempts that a task may use, as this audit was told; workers may have been told others.
+    max_attempts: int = 0
     #: Breaches by rule, all of them; the first KEPT are kept whole.
     broken: Counter[str] = field(default_factory=Counter)
     breaches: list[Breach] = field(default_factory=list)
@@ -91,29 +95,37 @@ class Statement:
                 self.breaches.append(breach)
 
 
-def audit(store: Store, shelf: Shelf, job_id: str, max_attempts: int) -> Statement:
-    """Check every row and file of a job. Raises Unreachable; memory does not grow with tasks."""
+def audit(
+    store: Store, shelf: Shelf, job_id: str, max_attempts: int, *, must_end: bool = True
+) -> Statement:
+    """Check every row and file of a job. Raises Unreachable.
+
+    Memory grows with the files alone, by a digest of each. Unless it `must_end`, a job that
+    is still being written or run breaks no rule by that; `open` counts its tasks.
+    """
     extent = store.measure(job_id)
-    found = Statement(job_id, extent.total, extent.rows)
-    found.add(_missing(job_id, extent))
-    index = -1
+    found = Statement(job_id, extent.total, extent.rows, max_attempts=max_attempts)
+    if must_end or extent.total is not None:
+        found.add(_missing(job_id, extent))
+    index, inspector = -1, Inspector(shelf)
     while entries := store.read_entries(job_id, index, PAGE):
         index = entries[-1].index
         for entry in entries:
             _count(found, entry)
-        suspects = [entry.id for entry in entries if any(judge(entry, max_attempts))]
+        suspects = [e.id for e in entries if any(judge(e, max_attempts, must_end=must_end))]
         # A task may move between the statements of one page: a breach is believed when a
         # second look shows it too.
         again = store.reread_entries(suspects) if suspects else []
-        found.add(breach for entry in again for breach in judge(entry, max_attempts))
-        found.add(_files(shelf, entries))
+        for entry in again:
+            found.add(judge(entry, max_attempts, must_end=must_end))
+        found.add(_files(inspector, entries))
     return found
 
 
-def judge(entry: Entry, max_attempts: int) -> Iterator[Breach]:
+def judge(entry: Entry, max_attempts: int, *, must_end: bool = True) -> Iterator[Breach]:
     """Every rule that the rows of one task break."""
     for rule, harm, check in RULES:
-        for said in check(entry):
+        for said in check(entry) if must_end or check is not _ended else ():
             yield Breach(rule, entry.id, f"{said}; {_rows(entry)}", harm)
     for said in _limits(entry, max_attempts):
         yield Breach("I8", entry.id, f"{said}; {_rows(entry)}", Harm.FATE)
@@ -132,15 +144,16 @@ def _missing(job_id: str, extent: Extent) -> Iterator[Breach]:
         )
 
 
-def _files(shelf: Shelf, entries: Sequence[Entry]) -> Iterator[Breach]:
+def _files(inspector: Inspector, entries: Sequence[Entry]) -> Iterator[Breach]:
     for entry in entries:
         for artifact in entry.result.artifacts if entry.result else ():
-            for said in inspect(shelf, artifact):
+            for said in inspector.inspect(artifact):
                 yield Breach("I6", entry.id, said, Harm.WRONG)
 
 
 def _count(found: Statement, entry: Entry) -> None:
     found.states[entry.state.value] += 1
+    found.open += not entry.state.is_terminal
     found.attempts.update(attempt.outcome or "open" for attempt in entry.attempts)
     found.retries += entry.retries
     if entry.result is not None:
@@ -244,14 +257,23 @@ RULES: Sequence[tuple[str, Harm, Callable[[Entry], Iterator[str]]]] = (
 
 
 def _rows(entry: Entry) -> str:
-    """The rows that show it, in one line."""
+    """The rows that show it, in one line; times in seconds from the start of its first attempt."""
+    zero = entry.attempts[0].started_at if entry.attempts else None
     tries = ", ".join(
-        f"{a.number} {a.outcome} {a.started_at:.3f}-{a.ended_at or 0:.3f} by {a.worker_id}"
+        f"{a.number} {a.outcome} {_after(a.started_at, zero)} to {_after(a.ended_at, zero)} "
+        f"by {a.worker_id}"
         for a in entry.attempts
     )
     result = f"attempt {entry.result.attempt} by {entry.result.worker_id}" if entry.result else None
     return (
         f"state={entry.state} attempt={entry.attempt} losses={entry.losses} "
-        f"crashes={entry.crashes} retries={entry.retries} finished_at={entry.finished_at} "
+        f"crashes={entry.crashes} retries={entry.retries} "
+        f"ended={_after(entry.finished_at, zero)} "
         f"reason={entry.reason_code} result={result} attempts=[{tries}]"
     )
+
+
+def _after(at: float | None, zero: float | None) -> str:
+    if at is None:
+        return "never"
+    return f"{at:.3f} (UTC)" if zero is None else f"{at - zero:+.3f} s"

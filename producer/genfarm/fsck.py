@@ -6,6 +6,7 @@ digest of 16 bytes.
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,8 +22,10 @@ OLD_SECONDS = 3600.0
 PAGE = 1000
 #: Bytes of a file read at once.
 BLOCK = 1 << 20
-#: Folder of files that are still being written.
-ASIDE = "tmp/"
+#: What `ArtifactStore.put` leaves: whole files and those still being written. Narrower than what
+#: is read, because a folder of artefacts may hold what is not ours, and this is deleted by.
+WHOLE = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}\.[a-z0-9]{1,8}")
+HALF = re.compile(r"tmp/[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +82,49 @@ class Inspection:
     halves: int = 0
     #: Bytes of both.
     idle_bytes: int = 0
+    #: Files that no artefact store writes: never deleted, whatever their age.
+    foreign: int = 0
     deleted: int = 0
 
 
-def inspect(shelf: Shelf, artifact: Artifact) -> Iterator[str]:
-    """What is wrong with one artefact: its name, presence, size and hash against its row."""
+class Inspector:
+    """Holds artefacts against their rows, equal ones once. Not thread-safe."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        #: Digests of the rows that were found right, and what is wrong with the others.
+        self._right: set[bytes] = set()
+        self._wrong: dict[bytes, tuple[str, ...]] = {}
+
+    def knows(self, artifact: Artifact) -> bool:
+        """Whether an equal one was looked at."""
+        key = _row_key(artifact)
+        return key in self._right or key in self._wrong
+
+    def inspect(self, artifact: Artifact) -> tuple[str, ...]:
+        """What is wrong with one: its name, presence, size and hash against its row.
+
+        A file that cannot be read is damaged, like any other: the rest is still looked at.
+        """
+        key = _row_key(artifact)
+        if key not in self._right and key not in self._wrong:
+            faults = tuple(_faults(self._shelf, artifact))
+            if faults:
+                self._wrong[key] = faults
+            else:
+                self._right.add(key)
+        return self._wrong.get(key, ())
+
+
+def _faults(shelf: Shelf, artifact: Artifact) -> Iterator[str]:
     sha256 = artifact.sha256
     if not artifact.name.startswith(f"{sha256[:2]}/{sha256}"):
         yield f"artefact {artifact.name} is not named by its hash {sha256}"
-    there = shelf.digest(artifact.name)
+    try:
+        there = shelf.digest(artifact.name)
+    except OSError as error:
+        yield f"artefact {artifact.name} cannot be read: {error}"
+        return
     if there is None:
         yield f"artefact {artifact.name} is not there"
     elif there != (artifact.size, sha256):
@@ -99,24 +136,22 @@ def inspect(shelf: Shelf, artifact: Artifact) -> Iterator[str]:
 
 def check_files(store: Store, shelf: Shelf, told: Callable[[int], object]) -> Inspection:
     """Compare every artefact of every result with its file. `told` hears how many results."""
-    found, seen, after = Inspection(), set[bytes](), ""
+    found, inspector, after = Inspection(), Inspector(shelf), ""
     while rows := store.list_artifacts(after, PAGE):
         after = rows[-1][0]
         for task_id, artifacts in rows:
             found.results += 1
             for artifact in artifacts:
-                known = _key(artifact.name)
-                if known not in seen:  # equal bytes of two tasks are one file
+                if not inspector.knows(artifact):  # equal bytes of two tasks are one file
                     found.files += 1
                     found.bytes += artifact.size
-                seen.add(known)
-                found.faults += [(task_id, said) for said in inspect(shelf, artifact)]
+                found.faults += [(task_id, said) for said in inspector.inspect(artifact)]
         told(found.results)
     return found
 
 
 def sweep(store: Store, shelf: Shelf, found: Inspection, *, delete: bool) -> None:
-    """Count, or delete, old files that no row names.
+    """Count, or delete, old artefacts that no row names.
 
     The rows are read after the files' ages: a file is old enough that its row, if it has
     one, was committed long before.
@@ -124,9 +159,13 @@ def sweep(store: Store, shelf: Shelf, found: Inspection, *, delete: bool) -> Non
     old = time.time() - OLD_SECONDS
     named = _named(store)
     for file in shelf.walk():
+        is_half = HALF.fullmatch(file.name) is not None
+        if not is_half and WHOLE.fullmatch(file.name) is None:
+            found.foreign += 1
+            continue
         if file.changed_at > old or _key(file.name) in named:
             continue
-        if file.name.startswith(ASIDE):
+        if is_half:
             found.halves += 1
         else:
             found.orphans += 1
@@ -142,6 +181,10 @@ def _named(store: Store) -> set[bytes]:
         after = rows[-1][0]
         named.update(_key(artifact.name) for _, artifacts in rows for artifact in artifacts)
     return named
+
+
+def _row_key(artifact: Artifact) -> bytes:
+    return _key(f"{artifact.name} {artifact.size} {artifact.sha256}")
 
 
 def _key(name: str) -> bytes:

@@ -74,6 +74,11 @@ class Child:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def code(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
     def revive(self, now: float) -> bool:
         """Start the command when it has died and its pause is over; returns whether it did."""
         if self.is_running():

@@ -63,6 +63,8 @@ def test_purge_deletes_what_is_old_or_all(genfarm: Genfarm, letters: list[int]) 
     assert old == {"purged": 0}
     assert "3 dead letters" in genfarm("deadletters", "purge", "--all").err
     assert json.loads(genfarm("deadletters", "ls", "--json").out) == []
+    said = genfarm("deadletters", "ls")
+    assert (said.out, said.err) == ("", "none\n")
     said = genfarm("deadletters", "show", letters[0])
     assert (said.code, "deadletters ls" in said.err) == (4, True)
 

@@ -38,6 +38,9 @@ def list_letters(
     if as_json:
         emit([_record(letter) for letter in letters])
         return
+    if not letters:
+        say("none")
+        return
     now = time.time()
     rows = [
         (x.id, ago(x.at, now), x.source, x.reason, x.size, _back(x, now), x.head[:60])

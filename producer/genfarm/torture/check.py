@@ -1,12 +1,13 @@
 """The verdict: what was asked and told, held against every row and file. Writes nothing.
 
 `audit.py` holds the rules that any job must keep; here are those that need to
-know what was asked: content (I3), fates (I8), and submissions that failed (I9).
+know what was asked: content (I3), fates (I8), and submissions that failed (I9). `run.py`
+adds I10: a malformed message is found in dead letters, and nothing but a strike ends a worker.
 """
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -22,6 +23,22 @@ from genfarm_shared.tasks import JobRecord, State, TaskRecord
 
 #: Records read from the store at once.
 PAGE = 500
+#: Jobs of a run, more than any plan has.
+MOST_JOBS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a run knows besides its rows."""
+
+    asked: Sequence[Asked]
+    #: Tasks of cancelled jobs as they stood right after.
+    sightings: Mapping[str, State]
+    #: Attempts that a task may use.
+    max_attempts: int
+    #: UTC seconds between which an engine was being ended from outside: a suspect that ran alone
+    #: there is convicted, and innocent.
+    engine_strikes: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(slots=True)
@@ -41,30 +58,36 @@ class Verdict:
         return len({breach.subject for breach in self.breaches if breach.harm is harm})
 
 
-def judge_run(
-    store: Store,
-    shelf: Shelf,
-    asked: list[Asked],
-    sightings: Mapping[str, State],
-    max_attempts: int,
-) -> Verdict:
+def judge_run(store: Store, shelf: Shelf, evidence: Evidence) -> Verdict:
     """Hold everything asked for against the rows. Raises Unreachable."""
-    verdict = Verdict()
-    for one in asked:
+    verdict, known = Verdict(), set[str]()
+    for one in evidence.asked:
         job = _find(store, one)
         if one.job_id is None:
             verdict.failed_submissions += 1
             verdict.breaches += _half_there(store, one, job)
-        if job is not None and job.total is not None:
-            statement = audit(store, shelf, job.id, max_attempts)
+        known |= one.ids | ({job.id} if job is not None else set())
+        if job is not None and (job.released or job.total is not None):
+            statement = audit(store, shelf, job.id, evidence.max_attempts)
             verdict.tasks += statement.rows
             verdict.states += statement.states
             verdict.attempts += statement.attempts
-            verdict.breaches += statement.breaches
-            verdict.breaches += _contents(store, shelf, one, job)
+            # How many inputs a submission that broke off had, nobody knows: its tasks count.
+            verdict.breaches += [
+                b for b in statement.breaches if job.total is not None or b.subject != job.id
+            ]
+            verdict.breaches += _contents(store, shelf, one, job, evidence)
         verdict.breaches += _submissions(one, job)
-    verdict.breaches += _sightings(store, sightings)
+    verdict.breaches += _sightings(store, evidence.sightings)
+    verdict.breaches += _strangers(store, known)
     return verdict
+
+
+def _strangers(store: Store, known: Collection[str]) -> Iterator[Breach]:
+    for job in store.list_jobs(MOST_JOBS):
+        if job.id not in known:
+            said = f"nobody asked for this job, or it is there twice: {job.name}"
+            yield Breach("I9", job.id, said, Harm.TWICE)
 
 
 def _find(store: Store, asked: Asked) -> JobRecord | None:
@@ -106,7 +129,9 @@ def _half_there(store: Store, asked: Asked, job: JobRecord | None) -> Iterator[B
         yield Breach("I9", name, said, Harm.BOOKS)
 
 
-def _contents(store: Store, shelf: Shelf, asked: Asked, job: JobRecord) -> Iterator[Breach]:
+def _contents(
+    store: Store, shelf: Shelf, asked: Asked, job: JobRecord, evidence: Evidence
+) -> Iterator[Breach]:
     order = asked.order
     # What a failed generator or a cancelled job may also end as is the plan's to say; a submission
     # that was given up may have been withdrawn with it.
@@ -118,6 +143,10 @@ def _contents(store: Store, shelf: Shelf, asked: Asked, job: JobRecord) -> Itera
             continue
         task = order.inputs[record.index]
         allowed = fates(flavour, task)
+        if any(
+            start <= (record.finished_at or 0.0) < end for start, end in evidence.engine_strikes
+        ):
+            allowed |= {State.QUARANTINED}
         if record.state.is_terminal and record.state not in allowed:
             wanted = " or ".join(sorted(allowed))
             said = f"it should have {wanted} and {record.state}: {record.reason_code}"

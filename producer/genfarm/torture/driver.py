@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from genfarm.farm import Farm
+from genfarm.farm import Farm, _bound
 from genfarm.job import Job
+from genfarm.link import Address, Link
 from genfarm.torture.plan import FAILING, Flavour, Input, Order
 from genfarm_shared.errors import GenfarmError, Unreachable
+from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import State
 
@@ -66,15 +68,21 @@ class Faltering(list[Input]):
         raise Interrupted("the submitter failed half-way")
 
 
+def open_farm(settings: Settings) -> Farm:
+    """Bound to exactly these settings: `Farm()` would take its limits from the environment."""
+    places = (settings.store_url, settings.broker, settings.artifacts_url)
+    address = Address(*places, window=settings.window, max_open=settings.max_open)
+    return _bound(Farm, Link(address), progress=False)
+
+
 class Driver(threading.Thread):
     """Works through the plan; `ask` adds to it."""
 
-    def __init__(self, address: tuple[str, str, str], orders: list[Order], seed: int) -> None:
-        """`address`: URLs of the store, the broker and the artefacts."""
+    def __init__(self, settings: Settings, orders: list[Order], seed: int) -> None:
         super().__init__(name="driver", daemon=True)
-        self._address = address
-        self._farm = Farm(*address, progress=False)
-        self._store = Store(address[0])
+        self._settings = settings
+        self._farm = open_farm(settings)
+        self._store = Store(settings.store_url)
         self._orders = list(orders)
         self._lock = threading.Lock()
         self._rng = Random(f"driver {seed}")  # noqa: S311
@@ -194,15 +202,22 @@ class Driver(threading.Thread):
 
     def _kill_submitter(self, order: Order) -> None:
         """Have a process of its own submit it and die half-way."""
-        told = {"address": self._address, "name": order.name, "inputs": order.inputs}
-        done = subprocess.run(
+        told = {"name": order.name, "inputs": order.inputs}
+        try:
+            done = self._run_submitter(told)
+        except subprocess.TimeoutExpired:
+            raise Interrupted(f"the submitter was killed after {DEATH_SECONDS:.0f} s") from None
+        raise Interrupted(f"the submitter ended with code {done.returncode}")
+
+    def _run_submitter(self, told: Input) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
             [sys.executable, "-m", "genfarm.torture.submitter"],
             input=json.dumps(told).encode(),
+            env=self._settings.environment(),
             capture_output=True,
             timeout=DEATH_SECONDS,
             check=False,
         )
-        raise Interrupted(f"the submitter ended with code {done.returncode}")
 
 
 def _breaking(inputs: list[Input]) -> Iterator[Input]:

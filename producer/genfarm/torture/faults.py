@@ -4,12 +4,16 @@ A fault is struck only where it can be: it returns None where it cannot, and
 another is chosen. It touches the yard's own processes and servers alone.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from genfarm.torture import on_redis, on_store, on_workers
 from genfarm.torture.blow import Blow, Field
+
+#: What a fault may need.
+POSTGRES, LINUX = "--store postgresql", "Linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,14 @@ class Fault:
     strike: Callable[[Field, Random], Blow | None] = field(repr=False)
     #: How often it is chosen, beside the others.
     weight: float = 1.0
+    #: Without which it can never strike; empty for nothing.
+    needs: str = ""
+
+    def can_strike(self, store: str) -> bool:
+        """Whether a run on that store, on this machine, can ever be struck by it."""
+        if self.needs == POSTGRES:
+            return store == "postgresql"
+        return self.needs != LINUX or sys.platform == "linux"
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -36,7 +48,13 @@ FAULTS: Mapping[str, Fault] = {
         Fault("kill-engine", "engine", "SIGKILL of an engine", on_workers.kill_engine),
         Fault("freeze-engine", "engine", "SIGSTOP of an engine", on_workers.freeze_engine, 0.5),
         Fault("hold-gil", "engine", "an engine that keeps Python's lock", on_workers.hold_gil, 0.5),
-        Fault("disk-full", "disk", "a worker that can write no byte (Linux)", on_workers.fill_disk),
+        Fault(
+            "disk-full",
+            "disk",
+            "a worker that can write no byte",
+            on_workers.fill_disk,
+            needs=LINUX,
+        ),
         Fault("redis-kill", "broker", "kill -9 of Redis, back with its data", on_redis.kill_redis),
         Fault("redis-wipe", "broker", "kill -9 of Redis, back empty", on_redis.wipe_redis),
         Fault("flush", "broker", "FLUSHALL", on_redis.flush),
@@ -61,6 +79,7 @@ FAULTS: Mapping[str, Fault] = {
             "PostgreSQL stopped at once",
             on_store.restart_database,
             2.0,
+            POSTGRES,
         ),
     )
 }

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import redis
@@ -71,8 +71,15 @@ def push_garbage(at: Field, rng: Random) -> Blow | None:
     def push(client: redis.Redis) -> None:
         for message in chosen:
             (client.rpush if rng.random() < 0.5 else client.lpush)(LIST, message)
+            at.yard.garbage.append(message)
 
     return _ask_redis(at, push, "3 malformed messages")
+
+
+def push_again(at: Field, messages: Sequence[bytes]) -> bool:
+    """Put messages back that a fault took away."""
+    with at.yard.client() as client:
+        return quietly(lambda: client.rpush(LIST, *messages))
 
 
 def push_doubles(at: Field, rng: Random) -> Blow | None:
@@ -112,7 +119,7 @@ def _down(at: Field, seconds: float, *, wipe: bool) -> Blow | None:
     if server is None or at.yard.is_redis_down or not server.is_running():
         return None
     at.yard.is_redis_down = True
-    os.kill(server.pid, signal.SIGKILL)
+    quietly(lambda: os.kill(server.pid, signal.SIGKILL))
     return Blow("Redis", seconds, lambda: at.yard.start_redis(wipe=wipe))
 
 

@@ -23,9 +23,10 @@ def kill_worker(at: Field, rng: Random) -> Blow | None:
     if hand is None:
         return None
     pid = hand.child.pid
-    hand.struck.add("kill-worker")
-    os.kill(pid, signal.SIGKILL)
-    return Blow(hand.child.command.name, kills=pid)
+    hand.suffer("kill-worker")
+    # It may have ended by itself meanwhile, here and below; then nothing was struck.
+    done = quietly(lambda: os.kill(pid, signal.SIGKILL))
+    return Blow(hand.child.command.name, kills=pid) if done else None
 
 
 def freeze_worker(at: Field, rng: Random) -> Blow | None:
@@ -43,6 +44,8 @@ def freeze_kill(at: Field, rng: Random) -> Blow | None:
         return None
     seconds = rng.uniform(0.1, 1.0)
     blow = _stopped(hand, "freeze-kill", seconds, signal.SIGKILL)
+    if blow is None:
+        return None
     return Blow(blow.target, seconds, blow.heal, kills=hand.child.pid, kills_after=seconds)
 
 
@@ -50,7 +53,7 @@ def terminate_worker(at: Field, rng: Random) -> Blow | None:
     hand = _pick(at, rng, fatal=True)
     if hand is None:
         return None
-    hand.struck.add("term-worker")
+    hand.suffer("term-worker")
     hand.child.terminate()
     return Blow(hand.child.command.name)
 
@@ -79,9 +82,17 @@ def fill_disk(at: Field, rng: Random) -> Blow | None:
     if hand is None or prlimit is None:
         return None
     pid, seconds = hand.child.pid, rng.uniform(1.0, 4.0)
-    _soft, hard = prlimit(pid, RLIMIT_FSIZE)
-    prlimit(pid, RLIMIT_FSIZE, (0, hard))
-    hand.struck.add("disk-full")
+    hard = -1  # none
+
+    def fill() -> None:
+        nonlocal hard
+        _soft, hard = prlimit(pid, RLIMIT_FSIZE)
+        prlimit(pid, RLIMIT_FSIZE, (0, hard))
+
+    hand.suffer("disk-full")
+    if not quietly(fill):
+        hand.struck.discard("disk-full")
+        return None
 
     def heal() -> None:
         hand.struck.discard("disk-full")
@@ -94,20 +105,24 @@ def fill_disk(at: Field, rng: Random) -> Blow | None:
 def _pick(at: Field, rng: Random, *, fatal: bool) -> Hand | None:
     """A worker to strike, one at work where there is one."""
     victims = at.yard.victims(fatal=fatal)
-    busy = [v for v in victims if at.yard.ready[v.child.pid].report.get("in_hand")]
+    ready = at.yard.ready  # another thread replaces it
+    known = [(v, ready.get(v.child.pid)) for v in victims]
+    busy = [v for v, worker in known if worker is not None and worker.report.get("in_hand")]
     return rng.choice(busy or victims) if victims else None
 
 
-def _stopped(hand: Hand, name: str, seconds: float, ending: int) -> Blow:
+def _stopped(hand: Hand, name: str, seconds: float, ending: int) -> Blow | None:
     """SIGSTOP now and another signal later, to the same process if it is still ours."""
     pid = hand.child.pid
-    hand.struck.add(name)
-    os.kill(pid, signal.SIGSTOP)
+    hand.suffer(name)
+    if not quietly(lambda: os.kill(pid, signal.SIGSTOP)):
+        hand.struck.discard(name)
+        return None
 
     def heal() -> None:
         hand.struck.discard(name)
         if hand.child.pid == pid and hand.child.is_running():
-            os.kill(pid, ending)
+            quietly(lambda: os.kill(pid, ending))
 
     return Blow(hand.child.command.name, seconds, heal)
 
@@ -117,5 +132,6 @@ def _engine(at: Field, rng: Random, strike: Callable[..., object], seconds: floa
     process = at.yard.engine_of(hand) if hand is not None else None
     if hand is None or process is None or not quietly(lambda: strike(process)):
         return None
+    hand.blamed.add("engine")
     heal = (lambda: quietly(process.resume)) if seconds else None
     return Blow(f"{hand.child.command.name}'s engine", seconds, heal)

@@ -15,6 +15,7 @@ from typing import Any
 
 from genfarm.processes import LOOK_EVERY, die_with_parent
 from genfarm_shared.errors import MissingExtra, Unreachable
+from genfarm_shared.settings import PRIVATE
 
 #: Seconds until a server must answer; recovery after a kill included.
 READY_SECONDS = 60.0
@@ -25,7 +26,13 @@ class Postgres:
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        modes = {folder: folder.stat().st_mode & 0o7777 for folder in (home, *home.parents)}
         self._made = _initialise(home / "postgres")
+        # For root the wheel lets everybody list every folder above; its user need only pass.
+        passing = 0o011 if self._made.system_user else 0
+        for folder, mode in modes.items():
+            if folder.stat().st_mode & 0o7777 != mode | passing:
+                folder.chmod(mode | passing)
         # A unix socket's path has room for some hundred characters.
         self._socket = Path(tempfile.mkdtemp(prefix="genfarm-pg-"))
         if self._made.system_user:
@@ -71,6 +78,7 @@ class Postgres:
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.stop_at_once()
+        self._home.chmod(PRIVATE)
         shutil.rmtree(self._socket, ignore_errors=True)
 
 

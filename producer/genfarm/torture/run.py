@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,23 +11,29 @@ from pathlib import Path
 from genfarm.audit import Breach, Harm
 from genfarm.torture.blow import Field
 from genfarm.torture.chart import draw
-from genfarm.torture.check import judge_run
+from genfarm.torture.check import MOST_JOBS, Evidence, judge_run
 from genfarm.torture.driver import Driver
 from genfarm.torture.faults import FAULTS, Fault
+from genfarm.torture.garbage import unburied
 from genfarm.torture.nemesis import Nemesis
+from genfarm.torture.on_redis import push_again
 from genfarm.torture.plan import make_plan
 from genfarm.torture.recovery import measure_recovery
-from genfarm.torture.report import Report, as_record, ledger
-from genfarm.torture.yard import Yard
+from genfarm.torture.report import Report, as_record, conclusion, ledger
+from genfarm.torture.yard import Yard, check_store, make_home
 from genfarm_shared.errors import GenfarmError, InvalidSetting
 from genfarm_shared.settings import masked
+from genfarm_shared.store.burying import KEPT
 
 #: Seconds between two looks at processes and faults.
 TICK = 0.05
 #: Seconds in which a healed farm must end everything; what has not ended then is a violation.
 PATIENCE = 180.0
-#: Jobs of a run, more than any plan has.
-MOST_JOBS = 100_000
+#: Seconds in which a farm at rest must bury what is malformed.
+BURIAL_SECONDS = 30.0
+#: Seconds after the end of a strike at an engine in which its worker may still convict: until a
+#: silent engine is ended, and the store has answered.
+FELT_SECONDS = 10.0
 #: Seconds between two looks at whether all has ended.
 QUIET_TICK = 0.5
 #: Seconds between two words about how it goes.
@@ -54,34 +61,48 @@ Tell = Callable[[str], object]
 
 def run_torture(wish: Wish, tell: Tell) -> Report:
     """Run it. Whatever happens, no process of it is left. Raises GenfarmError."""
-    faults = choose_faults(wish.faults)
+    faults = choose_faults(wish.faults, wish.store)
+    check_store(wish.store)
+    make_home(wish.home)
     orders = make_plan(wish.seed, wish.tasks, wish.seconds)
     started = time.monotonic()
     yard = Yard(wish.home, wish.store, wish.workers)
     try:
         tell(f"starting Redis, the store and {wish.workers} workers in {wish.home}")
         yard.start()
-        address = (yard.settings.store_url, yard.broker_url, yard.settings.artifacts_url)
-        driver = Driver(address, orders, wish.seed)
+        settings = yard.settings.model_copy(update={"broker": yard.broker_url})
+        driver = Driver(settings, orders, wish.seed)
         try:
-            return _Run(wish, yard, driver, faults, tell).go(started)
+            report = _Run(wish, yard, driver, faults, tell).go(started)
         finally:
             driver.halt()
             driver.join(30.0)
             driver.close()
     finally:
         yard.close()
+    if not report.breaches:  # else they are evidence
+        for folder in ("postgres", "redis"):
+            shutil.rmtree(wish.home / folder, ignore_errors=True)
+    return report
 
 
-def choose_faults(names: Sequence[str]) -> list[Fault]:
-    """Those faults, all for none. Raises InvalidSetting for an unknown name."""
+def choose_faults(names: Sequence[str], store: str) -> list[Fault]:
+    """Those faults; for none, all that can strike such a run.
+
+    Raises InvalidSetting for an unknown name, and for one that could never strike.
+    """
     unknown = [name for name in names if name not in FAULTS]
     if unknown:
         raise InvalidSetting(
             f"no fault {unknown[0]!r}; `genfarm torture --faults list` shows them: "
             f"{', '.join(FAULTS)}"
         )
-    return [FAULTS[name] for name in names or FAULTS]
+    vain = [FAULTS[name] for name in names if not FAULTS[name].can_strike(store)]
+    if vain:
+        raise InvalidSetting(
+            f"fault {vain[0].name!r} can never strike this run: it needs {vain[0].needs}"
+        )
+    return [FAULTS[name] for name in names or FAULTS if FAULTS[name].can_strike(store)]
 
 
 class _Run:
@@ -91,7 +112,8 @@ class _Run:
         self._wish = wish
         self._yard = yard
         self._driver = driver
-        self._nemesis = Nemesis(Field(yard, driver), faults, wish.seed)
+        self._field = Field(yard, driver)
+        self._nemesis = Nemesis(self._field, faults, wish.seed)
         self._tell = tell
         self._told_at = 0.0
 
@@ -103,7 +125,7 @@ class _Run:
             self._say(f"{now - began:3.0f} s", now)
         self._nemesis.heal_all()
         healed_at = time.time()
-        unfinished = self._settle()
+        unfinished = [*self._settle(), *self._find_garbage(), *self._find_exits()]
         return self._judge(started, began_at, healed_at, unfinished)
 
     def _settle(self) -> list[Breach]:
@@ -125,18 +147,36 @@ class _Run:
                 return []
         return [Breach("I1", "farm", f"no quiet {PATIENCE:.0f} s after the last strike", Harm.LOST)]
 
+    def _find_garbage(self) -> Iterator[Breach]:
+        """Every kind of malformed message must be among the dead letters.
+
+        What strikes took from Redis before a worker saw it is sent again, to a farm at rest.
+        """
+        yard = self._yard
+
+        def missing() -> list[bytes]:
+            return unburied(yard.garbage, yard.store.list_letters(KEPT))
+
+        if not (left := missing()):
+            return
+        push_again(self._field, left)
+        for _ in self._ticks(time.monotonic() + BURIAL_SECONDS, QUIET_TICK):
+            if not (left := missing()):
+                return
+        for message in left:
+            said = f"a malformed message is in no dead letter: {message[:80]!r}"
+            yield Breach("I10", "dead letters", said)
+
+    def _find_exits(self) -> Iterator[Breach]:
+        for said in self._yard.exits:
+            yield Breach("I10", "workers", f"{said}, and nothing had struck it")
+
     def _judge(
         self, started: float, began_at: float, healed_at: float, unfinished: list[Breach]
     ) -> Report:
         self._tell("checking every row and file")
         yard = self._yard
-        verdict = judge_run(
-            yard.store,
-            yard.shelf,
-            self._driver.asked,
-            self._driver.sightings,
-            yard.settings.max_attempts,
-        )
+        verdict = judge_run(yard.store, yard.shelf, self._gather())
         verdict.breaches += unfinished
         ends, losses = yard.store.list_ends()
         return Report(
@@ -152,6 +192,20 @@ class _Run:
             recovery=measure_recovery(yard.store, self._nemesis.strikes),
             ends=ends,
             losses=losses,
+            garbage=len(yard.garbage),
+            letters=len(yard.store.list_letters(KEPT)),
+            exits=len(yard.exits),
+            fenced=yard.fenced,
+        )
+
+    def _gather(self) -> Evidence:
+        """What the verdict needs besides the rows."""
+        strikes = [s for s in self._nemesis.strikes if s.fault in ("freeze-engine", "kill-engine")]
+        return Evidence(
+            self._driver.asked,
+            self._driver.sightings,
+            self._yard.settings.max_attempts,
+            [(s.at, s.at + s.seconds + FELT_SECONDS) for s in strikes],
         )
 
     def _ticks(self, until: float, pause: float = TICK) -> Iterator[float]:
@@ -162,9 +216,10 @@ class _Run:
             time.sleep(pause)
 
     def _is_quiet(self) -> bool:
-        """Whether every whole job has ended, those too whose submission was told nothing."""
+        """Whether every job that may run has ended, those too whose submission was told nothing
+        or broke off."""
         store = self._yard.store
-        ids = [j.id for j in store.list_jobs(MOST_JOBS) if j.released and j.total is not None]
+        ids = [job.id for job in store.list_jobs(MOST_JOBS) if job.released]
         return all(state.is_terminal for states in store.count(ids).values() for state in states)
 
     def _say(self, what: str, now: float) -> None:
@@ -183,7 +238,8 @@ class _Run:
 
 def keep(report: Report) -> Path:
     """Write ledger, JSON and picture into the run's folder; returns the picture's path."""
-    (report.home / "ledger.txt").write_text("\n".join([*ledger(report), ""]), encoding="utf-8")
+    lines = [*ledger(report), conclusion(report), ""]
+    (report.home / "ledger.txt").write_text("\n".join(lines), encoding="utf-8")
     (report.home / "report.json").write_text(json.dumps(as_record(report)), encoding="utf-8")
     picture = report.home / "torture.svg"
     picture.write_text(draw(report), encoding="utf-8")

@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 
-from genfarm.farm import Farm
-from genfarm.torture.driver import Faltering
+from genfarm.torture.driver import Faltering, open_farm
+from genfarm_shared.settings import Settings
 
 
 class _Deadly(Faltering):
@@ -17,7 +17,7 @@ class _Deadly(Faltering):
 def main() -> None:
     """Read what to submit from stdin."""
     told = json.load(sys.stdin)
-    with Farm(*told["address"], progress=False) as farm:
+    with open_farm(Settings.load()) as farm:
         farm.submit_many("drill", _Deadly(told["inputs"]), model="drill", name=told["name"])
 
 

@@ -24,7 +24,7 @@ from genfarm.redis_server import prepare_server
 from genfarm.torture.postgres import Postgres
 from genfarm.torture.proxy import Proxy
 from genfarm_shared.errors import GenfarmError, InvalidSetting, Unreachable
-from genfarm_shared.settings import Settings
+from genfarm_shared.settings import PRIVATE, Settings, masked
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import WorkerRecord
 
@@ -36,6 +36,7 @@ engine = "drill"
 slots = 32
 stall_seconds = 3.0
 """
+MODELS = ["drill", "sleep"]
 #: Short, so that a minute holds many deaths; and attempts enough for an unlucky innocent.
 SHORT = {
     "lease_seconds": 3.0,
@@ -47,6 +48,8 @@ SHORT = {
 }
 #: Seconds until the first workers must be ready.
 READY_SECONDS = 120.0
+#: Exit code of a worker whose lease ran out, see `genfarm_workers/node.py`.
+FENCED = 75
 #: Seconds between two looks at who lives.
 LOOK_EVERY = 0.5
 
@@ -58,6 +61,22 @@ class Hand:
     child: Child
     #: Names of the faults that have it now; it is not struck again meanwhile.
     struck: set[str] = field(default_factory=set)
+    #: Names of all faults that this process has suffered, its engine's too.
+    blamed: set[str] = field(default_factory=set)
+    #: Whether this process was ever seen ready; one that starts in an outage may end.
+    was_ready: bool = False
+
+    def suffer(self, name: str) -> None:
+        """Note a fault that has it from now on."""
+        self.struck.add(name)
+        self.blamed.add(name)
+
+    def begin(self, now: float) -> None:
+        """Start its process, which has suffered nothing yet."""
+        self.struck.clear()
+        self.blamed.clear()
+        self.was_ready = False
+        self.child.spawn(now)
 
 
 class Yard:
@@ -65,7 +84,7 @@ class Yard:
 
     def __init__(self, home: Path, store: str, workers: int) -> None:
         self.home = home
-        (home / "logs").mkdir(parents=True, exist_ok=True)
+        (home / "logs").mkdir()
         self._asked_store = store
         self._number = workers
         self.postgres: Postgres | None = None
@@ -76,6 +95,12 @@ class Yard:
         self.hands: list[Hand] = []
         #: Pids of workers that live and are ready, as last seen.
         self.ready: dict[int, WorkerRecord] = {}
+        #: Workers that ended though nothing had struck them, each with its exit code.
+        self.exits: list[str] = []
+        #: Workers that ended because their lease had run out, as they must.
+        self.fenced = 0
+        #: Malformed messages that Redis took.
+        self.garbage: list[bytes] = []
         #: Tasks that have ended, as last seen.
         self.ended = 0
         self._done = threading.Event()
@@ -86,12 +111,9 @@ class Yard:
         self._prepare_redis()
         store_url = self._start_store()
         assert self.proxy is not None  # noqa: S101  # started a line above
-        registry = self.home / "models.toml"
-        registry.write_text(REGISTRY)
+        (self.home / "models.toml").write_text(REGISTRY)
         broker = self._server.url.replace(f":{self._server.port}/", f":{self.proxy.port}/")
-        self.settings = Settings.load(
-            home=self.home, store=store_url, broker=broker, registry=str(registry), **SHORT
-        )
+        self.settings = settle(self.home, store_url, broker)
         self.store = Store(self.settings.store_url)
         if self.store.list_jobs(1):
             raise InvalidSetting(
@@ -101,7 +123,7 @@ class Yard:
         for number in range(self._number):
             hand = Hand(Child(self._worker_command(number)))
             self.hands.append(hand)
-            hand.child.spawn(time.monotonic())
+            hand.begin(time.monotonic())
         self._looker.start()
         self.await_workers()
 
@@ -124,13 +146,20 @@ class Yard:
         """Start again whatever has died, as a supervisor would."""
         now = time.monotonic()
         for hand in self.hands:
+            hand.was_ready |= hand.child.pid in self.ready
             if not hand.child.is_running():
+                self._note_end(hand)
                 self.ready.pop(hand.child.pid, None)
                 hand.child.kill()  # what is left of its group
-                hand.struck.clear()
-                hand.child.spawn(now)
+                hand.begin(now)
         if self.redis is not None and not self.redis.is_running() and not self.is_redis_down:
             self.start_redis()
+
+    def _note_end(self, hand: Hand) -> None:
+        if hand.child.code == FENCED:
+            self.fenced += 1
+        elif hand.was_ready and not hand.blamed:
+            self.exits.append(f"{hand.child.command.name} ended with code {hand.child.code}")
 
     def victims(self, *, fatal: bool) -> list[Hand]:
         """Workers that may be struck: ready, and in no fault's hands.
@@ -203,16 +232,11 @@ class Yard:
             self.postgres.start()
             self.postgres.await_ready()
             return self.postgres.url
-        if not urlsplit(self._asked_store).scheme:
-            raise InvalidSetting(
-                f"--store {self._asked_store!r}: expected sqlite, postgresql or the URL of an "
-                "empty database"
-            )
         return self._asked_store
 
     def _worker_command(self, number: int) -> Command:
         argv: Sequence[str] = (sys.executable, "-m", "genfarm_workers")
-        chosen = ("--node", f"cpu{number}", "--device", "cpu", "--models", "drill,sleep")
+        chosen = ("--node", f"cpu{number}")
         log = self.home / "logs" / f"worker{number}.log"
         return Command(f"cpu{number}", [*argv, *chosen], self.settings.environment(), log)
 
@@ -226,6 +250,41 @@ class Yard:
                 continue
             ours = {hand.child.pid for hand in self.hands if hand.child.is_running()}
             self.ready = {w.pid: w for w in living if w.pid in ours and w.report.get("ready")}
+
+
+def settle(home: Path, store_url: str, broker_url: str) -> Settings:
+    """Every setting of a run's processes: none is taken from the environment, or the artefacts
+    of a farm in use would be among ours, and its limits would decide what a run can show."""
+    defaults = {
+        name: about.get_default(call_default_factory=True)
+        for name, about in Settings.model_fields.items()
+    }
+    ours = {"home": home, "store": store_url, "broker": broker_url, "device": "cpu"}
+    ours |= {"artifacts": str(home / "artifacts"), "registry": str(home / "models.toml")}
+    return Settings.load(**defaults | ours | SHORT | {"models": MODELS})
+
+
+def make_home(home: Path) -> None:
+    """Make the folder of a run, for its owner alone. Raises InvalidSetting when it is in use:
+    a farm that lived there would lose its registry and its server's password."""
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise InvalidSetting(
+            f"--home {home} exists and is not empty; a torture needs a folder of its own, "
+            "and nothing was touched: name a new one, or leave --home out"
+        )
+    for folder in (*reversed(home.parents), home):
+        folder.mkdir(mode=PRIVATE, exist_ok=True)
+    home.chmod(PRIVATE)
+
+
+def check_store(asked: str) -> None:
+    """Raises InvalidSetting for what is no kind of store."""
+    scheme = urlsplit(asked).scheme.partition("+")[0]
+    if asked not in ("sqlite", "postgresql") and scheme not in ("sqlite", "postgresql"):
+        raise InvalidSetting(
+            f"--store {masked(asked)!r}: expected sqlite, postgresql or the URL of an "
+            "empty database, as postgresql+psycopg://user@host/database"
+        )
 
 
 def _answers(client: redis.Redis) -> bool:
