@@ -155,7 +155,8 @@ class Channel(stock.Channel):  # type: ignore[misc]
             self._asked = "BRPOP"  # replies to `celery inspect`, say: kombu's own way
             super()._brpop_start(timeout)
             return
-        if self._rooms(served) and (self._is_awaited or monotonic() >= self._look_at):
+        is_due = self._is_awaited or monotonic() >= self._look_at
+        if is_due and self._rooms(served):
             self._adopt(served)
         rooms = self._rooms(served)
         if not rooms:
