@@ -161,7 +161,7 @@ class Runner:
         denied = [task_id for task_id in task_ids if task_id not in granted]
         if denied:  # it may have been too late for them, which the next round would write down
             insist(self._store.expire)
-        self._returns.let_go(denied, denied=True)
+        self._returns.let_go(denied)
         # An old hint of a task that must now run alone, or one that lies about the model: the
         # row goes back, and comes again with a hint of its own.
         wrong = [c for c in claims if not _belongs(c, batch)]
