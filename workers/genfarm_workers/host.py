@@ -147,6 +147,8 @@ class EngineHost:
         self._forgive_if_late(timeout)
         if message is None:
             self._kill_if_hung(engine)
+            if self._hung:  # not waited for here: one that waits for a sick driver never ends
+                return None
             # In two turns, for what it said before it went; a child of its own may keep the
             # pipe open beyond its end.
             was_gone, self._is_gone = self._is_gone, engine.is_gone()
