@@ -1,5 +1,6 @@
 """What moves through a worker while others free its tasks, and while it ends."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,3 +86,20 @@ def test_a_task_that_is_freed_while_it_is_denied_comes_again(party: Party) -> No
         return states(party.store, job) == {State.SUCCEEDED: 1}
 
     until(has_run)
+
+
+def test_a_drain_waits_for_what_is_on_its_way_to_the_engine(party: Party) -> None:
+    """Else its worker had signed off before the claims were back, and they counted as lost."""
+    ending = threading.Thread(target=party.runner.drain, args=(20.0,))
+
+    def stop() -> None:
+        ending.start()
+        until(lambda: party.runner.room("sleep") == 0)
+        ending.join(0.5)
+
+    party.store.between = stop
+    job = add_job(party.store, 1)
+    party.deliver()
+    until(lambda: ending.ident is not None)
+    ending.join()
+    assert states(party.store, job) == {State.SUCCEEDED: 1}

@@ -215,8 +215,12 @@ class EngineHost:
     def stop(self) -> list[Claim]:
         """End the process; returns the claims it held.
 
-        By the end of its pipe and not by a message: a pipe that is full takes none.
+        By the end of its pipe and not by a message: a pipe that is full takes none. One that
+        has work may be within a long step and not look at its pipe, so it is killed.
         """
+        with self._lock:
+            if self._in_hand and self._engine is not None:
+                self._engine.kill()
         return self.bury().held
 
     def _handle(self, message: Mapping[str, Any]) -> list[Ended]:
