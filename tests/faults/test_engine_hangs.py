@@ -72,3 +72,15 @@ def test_an_engine_that_stood_still_with_its_worker_did_not_hang(
     until(lambda: yard.finished(job))
     assert yard.store.count_attempts([job]) == {"succeeded": 1}
     assert yard.store.list_workers()[0].report["engine_pid"] == engine
+
+
+def test_an_engine_that_stands_still_alone_is_replaced_and_its_task_goes_on(
+    yard: Yard, tmp_path: Path
+) -> None:
+    worker = yard.start_worker("drill", registry=registry(tmp_path, drill={"stall_seconds": 1.5}))
+    job = yard.submit("drill", {"seconds": 0.5})
+    until(lambda: yard.store.list_workers()[0].report["in_hand"] == 1)
+    os.kill(worker.report["engine_pid"], signal.SIGSTOP)
+    until(lambda: yard.finished(job))
+    assert yard.store.count_attempts([job]) == {"crashed": 1, "succeeded": 1}
+    assert yard.store.list_workers()[0].report["engine_pid"] != worker.report["engine_pid"]

@@ -2,10 +2,12 @@
 
 import os
 import signal
+from pathlib import Path
 
 import psutil
 
 from genfarm_shared.tasks import State, WorkerRecord
+from tests.faults.test_database_lock import locked
 from tests.waiting import until
 from tests.yard import Yard
 
@@ -70,6 +72,31 @@ def test_a_stopped_worker_finishes_or_gives_back(yard: Yard) -> None:
     assert yard.states(job)[State.SUCCEEDED] == 1
     assert yard.store.count_attempts([job]) == {"succeeded": 1, "released": 1}
     assert yard.store.list_workers(everyone=True)[0].state == "stopped"
+
+
+def test_a_stopped_worker_gives_back_what_its_engine_is_stuck_in(yard: Yard) -> None:
+    worker = yard.start_worker()
+    job = yard.submit("drill", {"fault": "hold-gil", "seconds": 60.0})
+    until(lambda: yard.store.still_mine(worker.id))
+    os.kill(worker.pid, signal.SIGTERM)
+    assert yard.exit_code(worker.pid) == 0
+    assert yard.store.count_attempts([job]) == {"released": 1}
+    assert yard.store.list_workers(everyone=True)[0].state == "stopped"
+
+
+def test_a_worker_stopped_while_the_store_is_locked_ends_and_its_task_runs_again(
+    yard: Yard, tmp_path: Path
+) -> None:
+    worker = yard.start_worker()
+    job = yard.submit("sleep", 60.0)
+    until(lambda: yard.store.still_mine(worker.id))
+    with locked(tmp_path / "home" / "farm.db"):
+        os.kill(worker.pid, signal.SIGTERM)
+        assert yard.exit_code(worker.pid) == 0
+    other = yard.start_worker()
+    until(lambda: yard.store.still_mine(other.id))
+    assert yard.store.count_attempts([job])["lost"] == 1
+    yard.store.cancel(job)
 
 
 def test_a_signal_to_the_whole_group_lets_batches_finish(yard: Yard) -> None:

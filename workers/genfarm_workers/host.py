@@ -147,6 +147,8 @@ class EngineHost:
         self._forgive_if_late(timeout)
         if message is None:
             self._kill_if_hung(engine)
+            if self._hung:  # not waited for here: one that waits for a sick driver never ends
+                return None
             # In two turns, for what it said before it went; a child of its own may keep the
             # pipe open beyond its end.
             was_gone, self._is_gone = self._is_gone, engine.is_gone()
@@ -213,8 +215,12 @@ class EngineHost:
     def stop(self) -> list[Claim]:
         """End the process; returns the claims it held.
 
-        By the end of its pipe and not by a message: a pipe that is full takes none.
+        By the end of its pipe and not by a message: a pipe that is full takes none. One that
+        has work may be within a long step and not look at its pipe, so it is killed.
         """
+        with self._lock:
+            if self._in_hand and self._engine is not None:
+                self._engine.kill()
         return self.bury().held
 
     def _handle(self, message: Mapping[str, Any]) -> list[Ended]:

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from genfarm_workers.device import Prober, pin
 from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
 from genfarm_workers.lease import Lease
+from genfarm_workers.patience import softly
 from genfarm_workers.recorder import Recorder
 from genfarm_workers.runner import Runner
 
@@ -38,6 +40,9 @@ FENCED = 75
 BROKEN = 70
 #: Seconds that a stopping worker waits at most for its keeper's round.
 LAST_ROUND = 2.0
+#: Seconds beyond `drain_timeout` in which a worker gives back and signs off. Some 50 ms are
+#: needed; a wait for a database or for Redis is cut.
+SIGN_OFF = 0.9
 
 
 def new_worker_id() -> str:
@@ -96,16 +101,22 @@ class Node:
         log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))
 
     def drain(self) -> None:
-        """Finish what the engine holds within `drain_timeout`, give back the rest, sign off."""
+        """Finish what the engine holds within `drain_timeout`, give back the rest, sign off.
+
+        The process ends soon after that time whatever it waits for: whoever stops a worker
+        kills it then, and the farm makes up for what was not signed off.
+        """
         if not self._drain_once.acquire(blocking=False):
             return
         log.info("worker %s drains", self._worker_id)
+        until = time.monotonic() + self._settings.drain_timeout
+        _end_after(self._settings.drain_timeout + SIGN_OFF)
         self._keeper.stop()
         self._runner.close()
-        self._store.drain(self._worker_id)
-        self._runner.drain(self._settings.drain_timeout)
+        softly("say that it drains", lambda: self._store.drain(self._worker_id))
+        self._runner.drain(until - time.monotonic())
         self._lease.stop()
-        self._store.retire(self._worker_id, "stopped")
+        softly("sign off", lambda: self._store.retire(self._worker_id, "stopped"))
         # Its last round must not find the door closed; one that waits for a server is left.
         self._keeper.join(LAST_ROUND)
         self._broker.close()
@@ -147,6 +158,12 @@ class Node:
             started_at=0.0,
             beat_at=0.0,
         )
+
+
+def _end_after(seconds: float) -> None:
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _end_process(failed: threading.ExceptHookArgs) -> None:

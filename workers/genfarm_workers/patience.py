@@ -1,4 +1,4 @@
-"""Waits out a store that is down; the log says once why."""
+"""Waits out a store that is down, or goes on without it; the log says once why."""
 
 import logging
 import time
@@ -25,3 +25,11 @@ def insist(work: Callable[[], T]) -> T:
                 log.warning("waiting: %s", error)
             failing = True
             time.sleep(PAUSE)
+
+
+def softly(aim: str, work: Callable[[], object]) -> None:
+    """Do it once; a worker that ends goes on without it, and others make up for it."""
+    try:
+        work()
+    except Unreachable as error:
+        log.warning("this worker ends and cannot %s: %s", aim, error)

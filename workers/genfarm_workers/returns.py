@@ -42,22 +42,22 @@ class Returns:
         if may_end:
             self.let_go([claim.task_id for claim in claims])
 
-    def let_go(self, task_ids: Sequence[str], *, denied: bool = False) -> None:
+    def let_go(self, task_ids: Sequence[str]) -> None:
         """Drop messages that are not ours to run; the store says how their tasks stand.
 
         A worker that died between its commit and its events is made up for
         here: its messages come to another worker, which finds the rows ended.
+        A task that still waits was freed since we were denied it, or denied
+        because this worker ends: it is published again. Its message kept would
+        stand in no line, and have every later one dropped as its double.
         """
         if task_ids:
             records = insist(lambda: self._store.read_tasks(task_ids))
-            if denied:  # not for us, since this worker ends; its messages are for the others
-                waiting = {r.id for r in records if r.state in (State.PENDING, State.QUEUED)}
-                task_ids = [task_id for task_id in task_ids if task_id not in waiting]
-            ends = {r.id: end_of_record(r) for r in records if r.id in set(task_ids)}
+            ends = {record.id: end_of_record(record) for record in records}
             unknown = [End(i, State.CANCELLED) for i in task_ids if i not in ends]
             self._intake.acknowledge([*ends.values(), *unknown])
             going_on = [i for i, end in ends.items() if not end.state.is_terminal]
-            if going_on and not denied:  # what came back meanwhile was dropped as a double
+            if going_on:  # what came back meanwhile was dropped as a double
                 insist(lambda: self._store.requeue(going_on))
 
     def _let_come_back(self, claims: Sequence[Claim]) -> None:

@@ -12,6 +12,7 @@ are left alone for now in `bench.py`, and how tasks are given back in
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from genfarm_workers.batcher import Batch, Batcher
 from genfarm_workers.ends import end_of_output
 from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
-from genfarm_workers.patience import PAUSE, insist
+from genfarm_workers.patience import PAUSE, insist, softly
 from genfarm_workers.recorder import Ended, Recorder, RecorderThread
 from genfarm_workers.returns import Returns
 from genfarm_workers.undertaker import Undertaker
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 LISTEN = 0.2
 #: Engines in a row that die before they are ready, after which the worker takes no more tasks.
 FALSE_STARTS = 3
+#: Why a task that was not ready in time goes on elsewhere.
+STOPPED = "its worker was stopped"
+#: Seconds beyond the end of a drain that each thread gets to put down what it carries.
+PUT_DOWN = 0.2
 
 
 class Runner:
@@ -61,8 +66,14 @@ class Runner:
         self._draining = False
         self._stopped = threading.Event()
         self._unrecorded = 0
+        #: The feeder has claims that no engine has; the collector has some that left one.
+        self._is_feeding = self._is_sorting = False
         self._false_starts = 0
         self._undertaker = Undertaker(store, intake.forget)
+        self._threads = [
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True)
+            for work in (self._feed, self._collect)
+        ]
         intake.connect(self.offer, self.room, self._undertaker.lay_out)
 
     def start(self) -> None:
@@ -70,8 +81,8 @@ class Runner:
         self._host.start()
         self._recorder.start()
         self._undertaker.start()
-        for work in (self._feed, self._collect):
-            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+        for thread in self._threads:
+            thread.start()
 
     def offer(self, hint: Hint) -> bool:
         """Take a hint into its line; False when it waits there already."""
@@ -113,23 +124,34 @@ class Runner:
             self._changed.notify_all()
 
     def drain(self, timeout: float) -> None:
-        """Let the engine finish, then give back what is left."""
+        """Let the engine finish, then give back what is left.
+
+        What cannot be given back in time, because the store is down say, is reaped.
+        """
+        until = time.monotonic() + timeout
         self.close()
         with self._changed:
-            self._changed.wait_for(self._is_idle, timeout)
+            self._changed.wait_for(self._is_idle, max(timeout, 0.0))
         self._stopped.set()
         self._notify()
         left = self._host.stop()
-        self._recorder.stop()
-        self._recorder.join(5.0)
         if left:
-            self._store.release(left, "its worker was stopped")
+            softly("give back what it held", lambda: self._store.release(left, STOPPED))
+        self._put_down(until)
+
+    def _put_down(self, until: float) -> None:
+        """Have each thread give back, or hand on, what it carries; the recorder is the last."""
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0.0) + PUT_DOWN)
+        self._recorder.stop()
+        self._recorder.join(max(until - time.monotonic(), 0.0) + PUT_DOWN)
 
     def _look_at_others(self) -> None:
         self._bench.look(self._store.list_workers(), self._worker_id)
 
     def _is_idle(self) -> bool:
-        return not self._host.in_hand() and self._unrecorded == 0
+        carried = self._unrecorded or self._is_feeding or self._is_sorting
+        return not (carried or self._host.in_hand())
 
     def _notify(self) -> None:
         with self._changed:
@@ -141,7 +163,9 @@ class Runner:
             with self._changed:
                 unwanted = self._batcher.shed(self._bench.is_closed)
                 batch = None if unwanted else self._next_batch()
+                self._is_feeding = batch is not None
                 if batch is None and not unwanted:
+                    self._changed.notify_all()
                     self._changed.wait(1.0)
             if unwanted:
                 self._returns.leave(unwanted)
@@ -161,7 +185,7 @@ class Runner:
         denied = [task_id for task_id in task_ids if task_id not in granted]
         if denied:  # it may have been too late for them, which the next round would write down
             insist(self._store.expire)
-        self._returns.let_go(denied, denied=True)
+        self._returns.let_go(denied)
         # An old hint of a task that must now run alone, or one that lies about the model: the
         # row goes back, and comes again with a hint of its own.
         wrong = [c for c in claims if not _belongs(c, batch)]
@@ -179,7 +203,8 @@ class Runner:
             return
         self._intake.started(claims)
         while not self._host.submit(claims):
-            if self._stopped.wait(PAUSE) or self._bench.is_closed(claims[0].model):
+            is_closed = self._draining or self._bench.is_closed(claims[0].model)
+            if is_closed or self._stopped.wait(PAUSE):
                 self._returns.give_back(claims, "its worker has no engine for it")
                 return
         while claims[0].suspect and self._host.in_hand() and not self._stopped.is_set():
@@ -200,8 +225,10 @@ class Runner:
         homeless = [one.claim for one in ended if _is_homeless(one)]
         if homeless:
             log.warning("%d tasks of a model that cannot be loaded here", len(homeless))
+            self._is_sorting = True
             insist(self._look_at_others)
             self._execute(turn_away(homeless, self._bench), "its model cannot be loaded here")
+        self._is_sorting = False
         self._record([one for one in ended if not _is_homeless(one)])
 
     def _record(self, ended: Sequence[Ended]) -> None:
@@ -213,11 +240,14 @@ class Runner:
     def _replace_engine(self) -> None:
         if self._stopped.is_set():
             return
+        self._is_sorting = True
         death = self._host.bury()
         log.error("engine lost with %d tasks in hand: %s", len(death.held), death.reason)
         fault = self._prober.probe() if death.casts_doubt else None
         self._learn(death, fault)
         self._execute(judge(death, fault, self._bench), death.reason)
+        self._is_sorting = False
+        self._notify()
         self._revive(fault)
 
     def _learn(self, death: Death, fault: str | None) -> None:

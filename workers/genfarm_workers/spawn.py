@@ -16,7 +16,8 @@ from genfarm_workers.pipe import Pipe
 
 #: Seconds that an engine gets to end by itself at the end of its pipe.
 PATIENCE = 2.0
-#: Seconds that a killed process gets to be gone. One that waits for a sick driver never is.
+#: Seconds that a killed process gets to be gone. One that waits for a sick driver may stay: it
+#: is left behind, and a probe says whether its device can be used.
 BURIAL = 10.0
 
 
