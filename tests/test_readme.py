@@ -25,6 +25,7 @@ TESTED = {
     "pip install genfarm": "tests/test_install.py",
     "make demo": "tests/test_demo.py",
     "genfarm up": "test_the_commands_run_one_after_the_other",
+    "genfarm torture": "tests/faults/test_torture.py",
     "export GENFARM_BROKER": "test_a_cluster_worker_starts_as_shown",
 }
 

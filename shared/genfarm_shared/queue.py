@@ -168,11 +168,12 @@ class Broker:
             pipeline.info("server")
             pipeline.get(EPOCH)
             server, mark = pipeline.execute(raise_on_error=False)
-            if isinstance(mark, redis.RedisError):
+            if isinstance(mark, redis.RedisError) and "WRONGTYPE" not in str(mark):
                 raise mark
         # A managed server may keep INFO to itself: the mark alone still shows a flush.
         current = "" if isinstance(server, redis.RedisError) else server.get("run_id", "")
-        farm, _, run_id = (mark or b"").decode("ascii", "replace").partition(" ")
+        said = mark.decode("ascii", "replace") if isinstance(mark, bytes) else ""
+        farm, _, run_id = said.partition(" ")
         return Epoch(str(current), farm, run_id)
 
     def mark(self, farm: str, run_id: str) -> None:
