@@ -317,5 +317,4 @@ def _held_id(entry: bytes | str) -> str:
 
 
 def _bytes(value: bytes | str) -> bytes:
-    """What redis-py types as either, and gives as bytes."""
     return value if isinstance(value, bytes) else value.encode()
