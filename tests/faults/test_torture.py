@@ -59,11 +59,7 @@ class Torture:
         return self._process.returncode, json.loads(out or "{}"), self._errors.read()
 
     def living(self) -> list[psutil.Process]:
-        return [
-            child
-            for child in self.children
-            if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
-        ]
+        return [child for child in self.children if _runs(child)]
 
     def close(self) -> None:
         for process in [psutil.Process(self._process.pid)] if not self.watch() else []:
@@ -72,6 +68,13 @@ class Torture:
             child.kill()
         self._process.wait()
         self._errors.close()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 @pytest.fixture
