@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from genfarm_shared.safety import REFUSED
+from genfarm_shared.exits import REFUSED
 
 #: `PR_SET_PDEATHSIG` of linux/prctl.h.
 SET_PARENT_DEATH_SIGNAL = 1

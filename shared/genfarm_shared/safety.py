@@ -19,8 +19,6 @@ from genfarm_shared.queue import EPOCH, PREFIX, Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 
-#: Exit code of a worker that refuses its settings (EX_CONFIG): a restart changes nothing.
-REFUSED = 78
 #: File systems that several hosts may share. SQLite's write-ahead log needs memory shared by
 #: every writer, and locks that hold; neither crosses hosts. https://sqlite.org/wal.html
 NETWORK_DISK = re.compile(
@@ -60,7 +58,8 @@ def refuse(dangers: Iterable[Danger]) -> list[Danger]:
 def broker_dangers(broker: Broker, farm: str = "") -> Iterator[Danger]:
     """What is unsafe about the server, for the farm of that name where it is known.
 
-    Raises Unreachable when it does not answer.
+    Of a server that is nobody's that farm becomes the owner. Raises Unreachable when it does
+    not answer.
     """
 
     def owner(broker: Broker) -> Iterator[Danger]:

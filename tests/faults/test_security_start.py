@@ -17,6 +17,7 @@ from genfarm import worker as supervised
 from genfarm.processes import Child, Command
 from genfarm_shared import safety
 from genfarm_shared.errors import InvalidSetting, Unreachable
+from genfarm_shared.exits import REFUSED
 from genfarm_shared.queue import PREFIX, Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
@@ -120,7 +121,7 @@ def test_a_worker_process_refuses_in_one_line_and_exits_as_misconfigured(
     done = subprocess.run(
         command, env=settings.environment(), capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.returncode == safety.REFUSED == os.EX_CONFIG
+    assert done.returncode == REFUSED == os.EX_CONFIG
     (line,) = [line for line in done.stderr.splitlines() if "CRITICAL" in line]
     for said in ("does not start", "allkeys-lru", "expected noeviction", "CONFIG SET"):
         assert said in line
@@ -133,7 +134,7 @@ def test_a_worker_process_refuses_in_one_line_and_exits_as_misconfigured(
 def test_a_worker_without_a_broker_is_misconfigured_too() -> None:
     command = [sys.executable, "-m", "celery", "-A", "genfarm_workers.app", "worker"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == safety.REFUSED
+    assert done.returncode == REFUSED
     assert done.stderr.startswith("error: GENFARM_BROKER is not set")
     assert len(done.stderr.splitlines()) == 1
 
@@ -224,7 +225,7 @@ def test_an_embedded_farm_says_why_its_worker_refuses(
 
 
 def test_a_supervisor_does_not_start_a_refusing_worker_again_and_again(tmp_path: Path) -> None:
-    program = f"print('set another'); raise SystemExit({safety.REFUSED})"
+    program = f"print('set another'); raise SystemExit({REFUSED})"
     argv = [sys.executable, "-c", program]
     child = Child(Command("gpu0", argv, dict(os.environ), tmp_path / "log"))
     child.spawn(0.0)

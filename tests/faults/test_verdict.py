@@ -24,9 +24,10 @@ from genfarm.torture.postgres import Postgres
 from genfarm.torture.recovery import Recovery
 from genfarm.torture.report import Report, conclusion
 from genfarm.torture.run import choose_faults
-from genfarm.torture.yard import FENCED, MODELS, Hand, Yard, make_home, settle
+from genfarm.torture.yard import MODELS, Hand, Yard, make_home, settle
 from genfarm_shared import drill
 from genfarm_shared.errors import InvalidSetting
+from genfarm_shared.exits import FENCED
 from genfarm_shared.messages import Letter
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from genfarm_shared.exits import FENCED
 from genfarm_shared.tasks import State, WorkerRecord
 from tests.faults.test_database_lock import locked
 from tests.waiting import until
@@ -46,7 +47,7 @@ def test_a_worker_frozen_past_its_lease_is_replaced_and_then_ends_itself(yard: Y
     until(lambda: yard.finished(job))
     lost = yard.store.count_attempts([job])["lost"]
     os.kill(victim.pid, signal.SIGCONT)
-    assert yard.exit_code(victim.pid) == 75
+    assert yard.exit_code(victim.pid) == FENCED
     assert yard.states(job) == {State.SUCCEEDED: 40}
     assert yard.store.count_results([job]) == 40
     assert yard.store.count_attempts([job]) == {"succeeded": 40, "lost": lost}

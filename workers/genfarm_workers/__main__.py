@@ -6,7 +6,7 @@ import socket
 import sys
 
 from genfarm_shared.errors import GenfarmError
-from genfarm_shared.safety import REFUSED
+from genfarm_shared.exits import REFUSED
 from genfarm_shared.settings import Settings
 
 

@@ -16,8 +16,8 @@ from celery import Celery, bootsteps, signals
 from celery.worker import state as celery_state
 
 from genfarm_shared.errors import GenfarmError, InvalidSetting, Unreachable
+from genfarm_shared.exits import REFUSED
 from genfarm_shared.queue import Broker, make_app
-from genfarm_shared.safety import REFUSED
 from genfarm_shared.settings import Settings
 from genfarm_workers.catalog import choose, read_catalog
 from genfarm_workers.intake import Generate, Intake

@@ -15,6 +15,7 @@ from typing import Any
 
 from genfarm_shared import safety
 from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.exits import BROKEN, FENCED, REFUSED
 from genfarm_shared.keeper import Keeper, KeeperThread
 from genfarm_shared.liveness import name_process
 from genfarm_shared.queue import Broker
@@ -34,10 +35,6 @@ from genfarm_workers.runner import Runner
 
 log = logging.getLogger(__name__)
 
-#: Exit code of a worker that was judged dead (EX_TEMPFAIL: start me again).
-FENCED = 75
-#: Exit code of a worker one of whose threads failed (EX_SOFTWARE).
-BROKEN = 70
 #: Seconds that a stopping worker waits at most for its keeper's round.
 LAST_ROUND = 2.0
 #: Seconds beyond `drain_timeout` in which a worker gives back and signs off. Some 50 ms are
@@ -130,7 +127,7 @@ class Node:
             log.warning("%s: %s. %s", danger.what, danger.found, danger.fix)
 
     def _refuse(self) -> None:
-        os._exit(safety.REFUSED)
+        os._exit(REFUSED)
 
     def _fence(self) -> None:
         os._exit(FENCED)  # the engine follows at the end of its pipe

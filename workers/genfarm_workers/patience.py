@@ -14,15 +14,15 @@ T = TypeVar("T")
 PAUSE = 0.5
 
 
-def insist(work: Callable[[], T]) -> T:
-    """Do it; `work` is called again after every Unreachable."""
+def insist(work: Callable[[], T], *, meanwhile: str = "waiting") -> T:
+    """Do it; `work` is called again after every Unreachable. `meanwhile` is for the log."""
     failing = False
     while True:
         try:
             return work()
         except Unreachable as error:
             if not failing:
-                log.warning("waiting: %s", error)
+                log.warning("%s: %s", meanwhile, error)
             failing = True
             time.sleep(PAUSE)
 

@@ -9,7 +9,6 @@ import json
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,11 +16,11 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from genfarm_shared.artifacts import ArtifactStore
-from genfarm_shared.errors import Unreachable
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
 from genfarm_shared.tasks import Artifact, Claim, Failure, Outcome
 from genfarm_workers.engines import Output, Picture
+from genfarm_workers.patience import insist
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,6 @@ log = logging.getLogger(__name__)
 COMMIT_MOST = 256
 #: PNG effort: level 1 costs half the CPU of level 6 and some 15 % more bytes.
 PNG_LEVEL = 1
-#: Seconds between two tries while the store or the artefact store is down.
-PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +165,5 @@ class RecorderThread(threading.Thread):
             return self._wait_out([Ended(ended[0].claim, failed)])
 
     def _wait_out(self, ended: Sequence[Ended]) -> Committed:
-        failing = False
-        while True:
-            try:
-                return self._recorder.record(ended)
-            except Unreachable as error:
-                if not failing:
-                    log.warning("%d results wait in memory: %s", len(ended), error)
-                failing = True
-                time.sleep(PAUSE)
+        meanwhile = f"{len(ended)} results wait in memory"
+        return insist(lambda: self._recorder.record(ended), meanwhile=meanwhile)

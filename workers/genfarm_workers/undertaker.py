@@ -4,25 +4,20 @@ While the store is down they stay in the worker's hands in Redis, and so
 outlive the worker. Knows no message.
 """
 
-import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from genfarm_shared.errors import Unreachable
 from genfarm_shared.messages import Letter
 from genfarm_shared.store import Store
-
-log = logging.getLogger(__name__)
+from genfarm_workers.patience import insist
 
 #: Letters that may wait; above it the worker takes no message. With those that are being written
 #: and a last take, 128 each, at most 512 of 64 kB: 32 MB.
 MOST = 256
 #: Letters in one transaction. Not measured.
 AT_ONCE = 128
-#: Seconds between two tries while the store is down.
-PAUSE = 0.5
 
 
 class Undertaker(threading.Thread):
@@ -49,18 +44,6 @@ class Undertaker(threading.Thread):
             found = [self._letters.get()]
             while len(found) < AT_ONCE and not self._letters.empty():
                 found.append(self._letters.get())
-            self._write([letter for _, letter in found])
+            letters = [letter for _, letter in found]
+            insist(partial(self._store.bury, letters), meanwhile="dead letters wait")
             self._let_go([tag for tag, _ in found])
-
-    def _write(self, letters: Sequence[Letter]) -> None:
-        failing = False
-        while True:
-            try:
-                self._store.bury(letters)
-            except Unreachable as error:
-                if not failing:
-                    log.warning("dead letters wait: %s", error)
-                failing = True
-                time.sleep(PAUSE)
-            else:
-                return

@@ -24,6 +24,7 @@ from genfarm.redis_server import prepare_server
 from genfarm.torture.postgres import Postgres
 from genfarm.torture.proxy import Proxy
 from genfarm_shared.errors import GenfarmError, InvalidSetting, Unreachable
+from genfarm_shared.exits import FENCED
 from genfarm_shared.settings import PRIVATE, Settings, masked
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import WorkerRecord
@@ -48,8 +49,6 @@ SHORT = {
 }
 #: Seconds until the first workers must be ready.
 READY_SECONDS = 120.0
-#: Exit code of a worker whose lease ran out, see `genfarm_workers/node.py`.
-FENCED = 75
 #: Seconds between two looks at who lives.
 LOOK_EVERY = 0.5
 
