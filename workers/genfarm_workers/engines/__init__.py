@@ -36,6 +36,40 @@ class Output:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """How far a task is, for whoever watches it. May be lost, and is never recorded."""
+
+    task_id: str
+    #: Tokens or steps that are done.
+    done: int
+    #: How many it takes at most.
+    total: int
+    #: The text so far of its first continuation.
+    text: str = ""
+    #: Its first picture as it looks by now.
+    picture: Picture | None = None
+
+
+@dataclass(slots=True)
+class Work:
+    """What an engine's device calls have computed since it was loaded.
+
+    A row-step is one row of one call: a token of a text, a denoising step of a picture.
+    """
+
+    calls: int = 0
+    #: Row-steps that were computed, empty rows and all.
+    computed: int = 0
+    #: Those of them that a task needed.
+    useful: int = 0
+
+    def add(self, *, computed: int, useful: int) -> None:
+        self.calls += 1
+        self.computed += computed
+        self.useful += useful
+
+
 class Engine(Protocol):
     """A loaded model that tasks are admitted to and that works in steps.
 
