@@ -102,3 +102,11 @@ class Engine(Protocol):
 
     def drop(self, task_ids: Sequence[str]) -> None:
         """Forget tasks at once; they never come back from `step`."""
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """How far those tasks are; nothing of unknown ids, and of what cannot be told.
+
+        Asked only of watched tasks, a few times a second, also from within `step` where that
+        calls its tick. A text is a beginning of the final one: what a stop string, or the
+        rest of a character, may still change is held back.
+        """
