@@ -28,6 +28,7 @@ class FakeEngine:
         self.is_lost = False
         #: What a glimpse tells, and what happens meanwhile.
         self.told = 0
+        self.says = ""
         self.on_glimpse: Callable[[], object] = lambda: None
 
     def load(self) -> None: ...
@@ -62,4 +63,8 @@ class FakeEngine:
 
     def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
         self.on_glimpse()
-        return [Glimpse(task_id, self.told, 8) for task_id in task_ids if task_id in self.held]
+        return [
+            Glimpse(task_id, self.told, 8, self.says)
+            for task_id in task_ids
+            if task_id in self.held
+        ]

@@ -97,6 +97,9 @@ def test_a_sight_survives_its_way_and_a_long_text_begins_it() -> None:
     assert long.text == "\x01" * TEXT_MOST
 
 
+STOPS = {"stop": ["end", ". \n"]}
+
+
 class Party:
     """An engine's lookout with a clock of its own, and the worker's end of the pipe."""
 
@@ -108,7 +111,7 @@ class Party:
         self.resident = Resident(self.engine, lambda: self.now)
         self.lookout = Lookout(self._theirs, lambda: self.now)
         for number in range(3):
-            claim = Claim(f"t{number}", "job", 1, "drill", "drill", "key", 1, {}, 0)
+            claim = Claim(f"t{number}", "job", 1, "drill", "drill", "key", 1, STOPS, 0)
             self.engine.held[claim.task_id] = claim
             self.resident.enqueue(claim)
         self.resident._admit()
@@ -118,7 +121,9 @@ class Party:
         self.now = at
         self.lookout.show([self.resident])
         message = self.pipe.receive(0.0)
-        return [glimpse.task_id for glimpse in message["glimpses"]] if message else []
+        glimpses = message["glimpses"] if message else []
+        self.texts = [glimpse.text for glimpse in glimpses]
+        return [glimpse.task_id for glimpse in glimpses]
 
     def close(self) -> None:
         self.pipe.close()
@@ -151,6 +156,24 @@ def test_looking_takes_a_tenth_of_an_engines_time_at_most(party: Party) -> None:
     assert party.look(at=1.0) == ["t0"]
     assert party.lookout.wakes_at() == pytest.approx(1.5 + 9 * 0.5)
     assert party.look(at=6.1) == ["t1"]
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("The en", "The "),
+        ("The e", "The "),
+        ("The ends", "The ends"),
+        ("The. ", "The"),
+        ("The.", "The"),
+    ],
+)
+def test_what_a_stop_string_may_cut_off_is_not_told(party: Party, says: str, told: str) -> None:
+    """Else more would be streamed than the result has."""
+    party.engine.says = says
+    party.lookout.aim(["t0"])
+    assert party.look(at=1.0) == ["t0"]
+    assert party.texts == [told]
 
 
 def test_a_glimpse_that_raises_costs_its_task_nothing(party: Party) -> None:

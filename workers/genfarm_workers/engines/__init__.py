@@ -107,6 +107,6 @@ class Engine(Protocol):
         """How far those tasks are; nothing of unknown ids, and of what cannot be told.
 
         Asked only of watched tasks, a few times a second, also from within `step` where that
-        calls its tick. A text is a beginning of the final one: what a stop string, or the
-        rest of a character, may still change is held back.
+        calls its tick. A text is a beginning of the final one, but for what a stop string may
+        still cut off, which whoever asks takes care of; half a character is held back.
         """

@@ -115,7 +115,8 @@ class Resident:
         if not held or self._is_opaque:
             return []
         try:
-            return self._engine.glimpses(held)
+            glimpses = self._engine.glimpses(held)
+            return [_certain(glimpse, self._held[glimpse.task_id].claim) for glimpse in glimpses]
         except RAISED as error:  # who looks on may cost a task nothing
             self._is_opaque = True
             logger.warning("a glimpse raised %s; no more are taken", type(error).__name__)
@@ -219,6 +220,17 @@ class Resident:
         for held in self._held.values():
             failure = _without_prompt(failure, held.claim)
         return failure.message
+
+
+def _certain(glimpse: Glimpse, claim: Claim) -> Glimpse:
+    """Without the end of the text that may turn out to begin a stop string, and be cut off."""
+    ends = [
+        length
+        for stop in claim.params.get("stop", ())
+        for length in range(1, len(stop))
+        if glimpse.text.endswith(stop[:length])
+    ]
+    return replace(glimpse, text=glimpse.text[: len(glimpse.text) - max(ends, default=0)])
 
 
 def _describe(error: BaseException) -> Failure:
