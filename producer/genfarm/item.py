@@ -5,10 +5,11 @@ Resolved by the farm's watcher. Knows no job and no input.
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 
 from genfarm.link import Link
+from genfarm.live import Progress, looks, pieces
 from genfarm.result import Result, make_error, make_result
 from genfarm.retrying import hint
 from genfarm_shared.errors import ItemCancelled, ItemError, ItemTimeout
@@ -62,6 +63,22 @@ class Item(Future[Result]):
             raise self._cancelled() from None
         except TimeoutError:
             raise self._late(timeout) from None
+
+    def stream(self, timeout: float | None = None) -> Iterator[str]:
+        """Its first text as it is written: pieces, which together are `result().text`.
+
+        Raises as `result` does. Where nothing can be heard of a running task, because the
+        broker is away or its engine tells nothing, the text comes in one piece at its end.
+        """
+        return pieces(self, self._link, timeout)
+
+    def watch(self, timeout: float | None = None) -> Iterator[Progress]:
+        """How far it is, up to ten times a second: `done` of `total`, `text` and `preview`.
+
+        The last is the result, and the only one where nothing can be heard. Raises as
+        `result` does.
+        """
+        return looks(self, self._link, timeout)
 
     def cancel(self) -> bool:
         """Withdraw the task, even a running one; False when it had ended already."""

@@ -17,6 +17,7 @@ from genfarm.watcher import Watcher
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.errors import GenfarmError, Unreachable
 from genfarm_shared.keeper import dispatch
+from genfarm_shared.live import Live
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
@@ -113,6 +114,15 @@ class Link:
             self._check_open()
             return self._watcher
 
+    @property
+    def live(self) -> Live:
+        """Where running tasks are watched. Raises Unreachable when there is no broker."""
+        with self._lock:
+            self._check_open()
+            if not self.address.broker:
+                raise Unreachable(f"this farm has no broker, so nothing can be watched. {_NO_FARM}")
+            return self._live
+
     def check_broker(self) -> None:
         """Return when the broker answers, so that what is written next will also run.
 
@@ -147,7 +157,7 @@ class Link:
             if self._is_closed:
                 return
             self._is_closed = True
-        for name in ("_watcher", "_broker", "_store"):
+        for name in ("_watcher", "_live", "_broker", "_store"):
             door = self.__dict__.pop(name, None)
             if door is not None:
                 door.close()
@@ -167,6 +177,10 @@ class Link:
     @cached_property
     def _watcher(self) -> Watcher:
         return Watcher(self.store)
+
+    @cached_property
+    def _live(self) -> Live:
+        return Live(self.address.broker)
 
     @cached_property
     def _broker(self) -> Broker:

@@ -143,6 +143,8 @@ class Drill(Params):
     seconds: float = Field(0.0, ge=0.0, le=3600.0)
     #: Answer with a picture too.
     picture: bool = False
+    #: Answer with a text too; it can be watched as it grows.
+    aloud: bool = False
     fault: Literal[
         "none",
         "raise",

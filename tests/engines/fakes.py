@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from genfarm_shared.tasks import Claim
-from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines import Engine, Glimpse, Output
 
 Claimer = Callable[..., Claim]
 Runner = Callable[[Engine, Sequence[Claim]], dict[str, Output]]
@@ -26,6 +26,10 @@ class FakeEngine:
         self.poison: set[str] = set()
         self.most_tasks = 8
         self.is_lost = False
+        #: What a glimpse tells, and what happens meanwhile.
+        self.told = 0
+        self.says = ""
+        self.on_glimpse: Callable[[], object] = lambda: None
 
     def load(self) -> None: ...
 
@@ -56,3 +60,11 @@ class FakeEngine:
     def drop(self, task_ids: Sequence[str]) -> None:
         for task_id in task_ids:
             self.held.pop(task_id, None)
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        self.on_glimpse()
+        return [
+            Glimpse(task_id, self.told, 8, self.says)
+            for task_id in task_ids
+            if task_id in self.held
+        ]

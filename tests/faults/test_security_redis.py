@@ -13,6 +13,7 @@ from genfarm import Farm
 from genfarm.flower import USER, flower_command, flower_environment, flower_password, is_healthy
 from genfarm.redis_server import free_port
 from genfarm_shared.errors import Unreachable
+from genfarm_shared.live import Live
 from genfarm_shared.queue import PREFIX, Broker, make_app
 from genfarm_shared.settings import Settings
 from tests.faults.guarded import Guarded, guarded_server
@@ -80,6 +81,9 @@ def test_a_farm_works_over_tls_with_the_documented_users(
     settings = Settings.load()
     with Farm(store=settings.store_url, broker=server.url("producer", tls=True)) as farm:
         job = farm.submit_many("sleep", [0.1] * 30)
+        item = farm.submit("sleep", 600.0)
+        assert next(item.watch(timeout=30)).total == 6000
+        item.cancel()
         job.wait(timeout=30).raise_for_errors()
     celery = make_app(server.url("worker", tls=True))
     pong = celery.control.inspect(destination=[worker.node], timeout=20).ping()
@@ -98,17 +102,19 @@ FORBIDDEN = {
         *("LRANGE genfarm:model.sleep 0 -1", "LLEN genfarm:model.sleep", "SCAN 0"),
         *("LPUSH elsewhere x", "HGETALL genfarm:unacked.w", "DEL genfarm:model.sleep"),
         *("PUBLISH genfarm:/0.celery.pidbox x", "SUBSCRIBE genfarm:/0.celeryev/x"),
+        *("PUBLISH genfarm:live.job-0 x", "PSUBSCRIBE genfarm:live.*", "PUBSUB CHANNELS"),
         "EVAL 'return 1' 0",
     ],
     "worker": [
         *("FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "ACL LIST", "SHUTDOWN", "CLIENT LIST"),
         *("GET elsewhere", "SET elsewhere x", "PUBLISH elsewhere x", "PSUBSCRIBE *"),
-        *("FUNCTION LIST", "SCRIPT FLUSH", "MONITOR", "REPLICAOF host 1"),
+        *("FUNCTION LIST", "SCRIPT FLUSH", "MONITOR", "REPLICAOF host 1", "PUBSUB CHANNELS"),
     ],
     "flower": [
         *("FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "ACL LIST", "SHUTDOWN", "MONITOR"),
         *("LPUSH genfarm:model.sleep x", "RPOP genfarm:model.sleep", "DEL genfarm:model.sleep"),
         *("HGETALL genfarm:unacked.w", "GET elsewhere", "PUBLISH elsewhere x"),
+        *("SUBSCRIBE genfarm:live.job-0", "PUBLISH genfarm:live.job-0 x"),
     ],
 }
 
@@ -120,6 +126,16 @@ def test_a_user_is_refused_what_is_not_its_business(server: Guarded, user: str) 
         for command in FORBIDDEN[user]:
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*command.replace("'return 1'", "return").split())
+
+
+def test_a_file_of_users_that_knows_no_watching_is_an_outage_of_watching_alone(
+    server: Guarded,
+) -> None:
+    """Whoever watches then waits for the result, and the worker goes on."""
+    with pytest.raises(Unreachable, match="nothing can be watched"):
+        Live(server.url("flower")).listen("job-0").hear(5.0)
+    with pytest.raises(Unreachable, match="nothing can be watched"):
+        Live(server.url("producer")).watched(["job-0"])
 
 
 def test_nobody_gets_in_without_a_name_and_its_password(server: Guarded) -> None:

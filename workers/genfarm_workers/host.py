@@ -18,6 +18,7 @@ from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.device import Prober
 from genfarm_workers.recorder import Ended
+from genfarm_workers.showing import Gaze
 from genfarm_workers.spawn import Pin, Spawned, spawn, spell
 from genfarm_workers.verdict import Death
 
@@ -44,6 +45,8 @@ class EngineHost:
     ) -> None:
         """`bench` is told how loads go; `prober` is for whoever restarts the engine."""
         self.bench = bench
+        #: Which of the tasks somebody watches.
+        self.gaze = Gaze()
         self.prober = prober
         self._pin = pin
         self._catalog = catalog
@@ -118,15 +121,20 @@ class EngineHost:
         return gone
 
     def tell(self) -> None:
-        """Tell the engine what was dropped, so that it stops at its next step. May block."""
+        """Tell the engine what was dropped, so that it stops at its next step, and what is
+        watched. May block."""
         with self._lock:
             engine, gone, self._dropped = self._engine, self._dropped, []
-        if gone and engine is not None:
-            try:
-                with self._sending:
+        if engine is None:
+            return
+        try:
+            with self._sending:
+                if gone:
                     engine.pipe.send({"op": "drop", "task_ids": gone})
-            except (OSError, TypeError):
-                log.info("engine died while tasks were being dropped; nothing is left to drop")
+                if (watched := self.gaze.news(engine.pid)) is not None:
+                    engine.pipe.send({"op": "watch", "task_ids": watched})
+        except (OSError, TypeError):
+            log.info("engine died while it was told of tasks; it holds none any more")
 
     def receive(self, timeout: float) -> list[Ended] | None:
         """Tasks that ended, [] when none did in `timeout` seconds, None when the engine died.
@@ -238,6 +246,8 @@ class EngineHost:
                     self._ceilings[message["model"]] = message["ceilings"]
                 case "lost":
                     self._lost = f"the device was lost: {message['reason']}"
+                case "glimpses":
+                    self.gaze.pass_on(message["glimpses"], self._in_hand)
                 case "outputs":
                     return [
                         Ended(claim, output)

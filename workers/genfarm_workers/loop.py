@@ -29,6 +29,7 @@ from genfarm_workers.engines import Engine, Output
 from genfarm_workers.engines.memory import free_memory, is_device_lost
 from genfarm_workers.engines.registry import Tick, build
 from genfarm_workers.engines.resident import RAISED, DeviceLost, Resident
+from genfarm_workers.lookout import Lookout
 from genfarm_workers.pipe import Pipe
 from genfarm_workers.turns import Turns
 
@@ -73,6 +74,7 @@ class Loop:
         self._stepping = ""
         self._last_beat = 0.0
         self._turns = Turns()
+        self._lookout = Lookout(pipe, clock)
 
     def run(self) -> None:
         """Work until the worker says stop or its end of the pipe is gone."""
@@ -112,6 +114,7 @@ class Loop:
         """How long nothing needs doing, at most one beat."""
         now = self._clock()
         wakes = [resident.wakes_at(now) for resident in self._residents.values()]
+        wakes.append(self._lookout.wakes_at())
         soonest = min((wake for wake in wakes if wake is not None), default=now + BEAT_SECONDS)
         return min(max(soonest - now, 0.0), BEAT_SECONDS)
 
@@ -124,6 +127,8 @@ class Loop:
                 self._forget(message["task_ids"])
             elif message["op"] == "reload":
                 self._failed_loads.pop(message["model"], None)
+            elif message["op"] == "watch":
+                self._lookout.aim(message["task_ids"])
             elif message["op"] == "stop":
                 raise _Stop
             timeout = 0.0
@@ -203,6 +208,7 @@ class Loop:
         if now - self._last_beat >= BEAT_SECONDS:
             self._last_beat = now
             self._pipe.send({"op": "alive"})
+        self._lookout.show(self._residents.values())
 
 
 def _checked(claim: Claim, catalog: Mapping[str, ModelEntry]) -> Claim:

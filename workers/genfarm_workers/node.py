@@ -17,6 +17,7 @@ from genfarm_shared import safety
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.exits import BROKEN, FENCED, REFUSED
 from genfarm_shared.keeper import Keeper, KeeperThread
+from genfarm_shared.live import Live
 from genfarm_shared.liveness import name_process
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
@@ -32,6 +33,7 @@ from genfarm_workers.lease import Lease
 from genfarm_workers.patience import softly
 from genfarm_workers.recorder import Recorder
 from genfarm_workers.runner import Runner
+from genfarm_workers.showing import Showing
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,9 @@ class Node:
             on_lost=self._fence,
         )
         self._lease.start()
+        self._showing = Showing(Live(settings.broker), self._host.in_hand, self._runner.aim)
+        self._host.gaze.on_seen = self._showing.put
+        self._showing.start()
         keeper = Keeper(self._store, self._broker, settings, self._worker_id)
         self._keeper = KeeperThread(keeper, settings.tick_seconds, on_refused=self._refuse)
         self._keeper.start()
@@ -112,6 +117,7 @@ class Node:
         self._runner.close()
         softly("say that it drains", lambda: self._store.drain(self._worker_id))
         self._runner.drain(until - time.monotonic())
+        self._showing.stop()
         self._lease.stop()
         softly("sign off", lambda: self._store.retire(self._worker_id, "stopped"))
         # Its last round must not find the door closed; one that waits for a server is left.

@@ -3,6 +3,7 @@
     to the engine     {"op": "admit", "claims": [...]}
                       {"op": "drop", "task_ids": [...]}
                       {"op": "reload", "model": key}          try a failed load once more
+                      {"op": "watch", "task_ids": [...]}      tell of those, and of no others
                       {"op": "stop"}
     to the worker     {"op": "ready", "device": "cpu", ...}
                       {"op": "loading", "model": key}
@@ -12,6 +13,7 @@
                       {"op": "shortage", "model": key, "ceilings": {batch key: tasks}}
                       {"op": "lost", "reason": s}             the device; the process ends
                       {"op": "outputs", "outputs": [...]}     pixels follow as blobs
+                      {"op": "glimpses", "glimpses": [...]}   of watched tasks; pixels as blobs
                       {"op": "alive"}                         progress, a few times a second
 
 Each head and each blob stands behind its length, 8 bytes. `Connection` could do
@@ -31,7 +33,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from genfarm_shared.tasks import Claim, Failure
-from genfarm_workers.engines import Output, Picture
+from genfarm_workers.engines import Glimpse, Output, Picture
 
 #: Bytes read at a time; a socket's buffer holds some 200 KiB.
 CHUNK = 1 << 18
@@ -56,9 +58,12 @@ class Pipe:
     def send_outputs(self, outputs: Sequence[Output]) -> None:
         pictures = [picture for output in outputs for picture in output.pictures]
         heads = [{**asdict(output), "pictures": _sizes(output)} for output in outputs]
-        self.send({"op": "outputs", "outputs": heads, "blobs": len(pictures)})
-        for picture in pictures:
-            self._write(picture.rgb)
+        self._send_with(pictures, {"op": "outputs", "outputs": heads})
+
+    def send_glimpses(self, glimpses: Sequence[Glimpse]) -> None:
+        pictures = [glimpse.picture for glimpse in glimpses if glimpse.picture is not None]
+        heads = [{**asdict(glimpse), "picture": _size(glimpse.picture)} for glimpse in glimpses]
+        self._send_with(pictures, {"op": "glimpses", "glimpses": heads})
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Raises OSError when the other end is gone."""
@@ -67,8 +72,8 @@ class Pipe:
     def receive(self, timeout: float | None) -> dict[str, Any] | None:
         """The next message, None when none was complete within `timeout` seconds.
 
-        `claims` come as Claim and `outputs` as Output. Raises EOFError when
-        the other end is gone.
+        `claims` come as Claim, `outputs` as Output and `glimpses` as Glimpse. Raises EOFError
+        when the other end is gone.
         """
         until = None if timeout is None else time.monotonic() + timeout
         while not self._is_complete():
@@ -82,10 +87,17 @@ class Pipe:
             message["claims"] = [Claim(**claim) for claim in message["claims"]]
         elif message["op"] == "outputs":
             message["outputs"] = [_output(head, blobs) for head in message["outputs"]]
+        elif message["op"] == "glimpses":
+            message["glimpses"] = [_glimpse(head, blobs) for head in message["glimpses"]]
         return message
 
     def close(self) -> None:
         self._connection.close()
+
+    def _send_with(self, pictures: Sequence[Picture], message: Mapping[str, Any]) -> None:
+        self.send({**message, "blobs": len(pictures)})
+        for picture in pictures:
+            self._write(picture.rgb)
 
     def _is_complete(self) -> bool:
         """Take frames from what has arrived, until a message is whole."""
@@ -130,5 +142,17 @@ def _output(head: dict[str, Any], blobs: Iterator[bytes]) -> Output:
     )
 
 
-def _sizes(output: Output) -> list[tuple[int, int]]:
-    return [(picture.width, picture.height) for picture in output.pictures]
+def _glimpse(head: dict[str, Any], blobs: Iterator[bytes]) -> Glimpse:
+    picture = None
+    if (size := head.pop("picture")) is not None:
+        width, height = size
+        picture = Picture(width, height, next(blobs))
+    return Glimpse(**head, picture=picture)
+
+
+def _sizes(output: Output) -> list[tuple[int, int] | None]:
+    return [_size(picture) for picture in output.pictures]
+
+
+def _size(picture: Picture | None) -> tuple[int, int] | None:
+    return (picture.width, picture.height) if picture is not None else None

@@ -117,6 +117,11 @@ class Runner:
         )
         self._notify()
 
+    def aim(self, task_ids: Sequence[str]) -> None:
+        """Have the engine tell of those tasks, which somebody watches, and of no others."""
+        if self._host.gaze.aim(task_ids):
+            self._notify()
+
     def close(self) -> None:
         """Take nothing new."""
         with self._changed:

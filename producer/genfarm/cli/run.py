@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from genfarm.cli.live import show
 from genfarm.cli.words import AsJson, Exit, Home, emit, say, write
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
         bool, typer.Option("--wait-for-room", help="Wait while the farm is full.")
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show one input's text, or its steps, as they come.")
+    ] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -52,23 +56,29 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     with ExitStack() as doors:
         with _nothing_submitted():
             values, given = _params(params or []), _inputs(wanted, inputs or [])
+            _check_stream(given, stream=stream, alone=not (detach or as_json))
             farm = doors.enter_context(Farm(home=home))
             full: Literal["wait", "raise"] = "wait" if wait_for_room else "raise"
             job = farm.submit_many(
                 wanted.name, given, model=model, params=values, name=name, when_full=full
             )
+        named = f"job {job.id}  {wanted.name} · {job.model}"
         if detach:
-            say(f"job {job.id}  {wanted.name} · {job.model}")
-            if as_json:
-                emit({"id": job.id, "name": job.name})
-            else:
-                write(job.id)
-            return
+            return _tell(job, named, as_json=as_json)
         with letting_go(job, home):
-            say(f"job {job.id}  {wanted.name} · {job.model}")
-            code = follow(job, timeout, home, as_json=False, quiet=as_json)
-            _deliver(job, out, home, as_json=as_json)
+            say(named)
+            is_told = stream and show(job[0], wanted.name, timeout)
+            code = follow(job, timeout, home, as_json=False, quiet=as_json or stream)
+            _deliver(job, out, home, as_json=as_json, is_told=is_told)
         raise typer.Exit(code)
+
+
+def _tell(job: "Job", named: str, *, as_json: bool) -> None:
+    say(named)
+    if as_json:
+        emit({"id": job.id, "name": job.name})
+    else:
+        write(job.id)
 
 
 @contextmanager
@@ -129,8 +139,11 @@ def save(job: "Job", dest: Path, *, overwrite: bool) -> Path:
         raise FileExistsError(str(error).replace("pass overwrite=True", advice)) from error
 
 
-def _deliver(job: "Job", out: Path | None, home: Path | None, *, as_json: bool) -> None:
-    """The results: into a folder, into a file of JSON lines, or onto stdout."""
+def _deliver(
+    job: "Job", out: Path | None, home: Path | None, *, as_json: bool, is_told: bool = False
+) -> None:
+    """The results: into a folder, into a file of JSON lines, or onto stdout, where the first
+    text may have been told already."""
     if out is not None:
         say(f"wrote {save(job, out, overwrite=False)}")
         return
@@ -144,17 +157,26 @@ def _deliver(job: "Job", out: Path | None, home: Path | None, *, as_json: bool) 
             if as_json:
                 emit(result_record(task))
             else:
-                _print_output(task.output)
+                _print_output(task.output, is_told=is_told)
     if pictures and not as_json:
         say(f"{pictures} pictures: `genfarm show {job.id}` or `genfarm export {job.id} DIR`")
 
 
-def _print_output(output: Any) -> None:
+def _print_output(output: Any, *, is_told: bool) -> None:
     """Texts as they are; numbers as JSON; pictures stay where they are until exported."""
-    for text in (output or {}).get("texts", ()):
+    for text in (output or {}).get("texts", ())[is_told:]:
         write(text)
     if output and "values" in output:
         emit(output["values"])
+
+
+def _check_stream(given: Path | list[Any], *, stream: bool, alone: bool) -> None:
+    if stream and not alone:
+        hint = "it shows what comes as it comes: leave out --json and --detach"
+        raise typer.BadParameter(hint, param_hint="--stream")
+    if stream and (isinstance(given, Path) or len(given) != 1):
+        hint = "it follows one input, written on the command line; leave it out for more"
+        raise typer.BadParameter(hint, param_hint="--stream")
 
 
 def _params(pairs: Sequence[str]) -> dict[str, Any]:

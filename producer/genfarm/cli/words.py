@@ -56,10 +56,10 @@ def emit(record: Mapping[str, Any] | Sequence[Any]) -> None:
     write(json.dumps(record, ensure_ascii=False, default=str))
 
 
-def write(line: str) -> None:
+def write(line: str, end: str = "\n") -> None:
     """One line of data. A reader that has gone (`| head`) ends the command in peace."""
     try:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(line + end)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -102,3 +102,11 @@ class Engine(Protocol):
 
     def drop(self, task_ids: Sequence[str]) -> None:
         """Forget tasks at once; they never come back from `step`."""
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """How far those tasks are; nothing of unknown ids, and of what cannot be told.
+
+        Asked only of watched tasks, a few times a second, also from within `step` where that
+        calls its tick. A text is a beginning of the final one, but for what a stop string may
+        still cut off, which whoever asks takes care of; half a character is held back.
+        """

@@ -16,7 +16,7 @@ from typing import Never
 from genfarm_shared.drill import SIDE, answer, pixels
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Output, Picture
+from genfarm_workers.engines import Glimpse, Output, Picture
 from genfarm_workers.engines.registry import Tick, no_tick
 
 #: Tasks together from which a `oom-batch` runs out of memory.
@@ -67,6 +67,12 @@ class DrillEngine:
             self._fresh.pop(task_id, None)
             self._held.pop(task_id, None)
 
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """As much of the answer as of the time has passed."""
+        now = time.monotonic()
+        found = [self._held[task_id] for task_id in task_ids if task_id in self._held]
+        return [_glimpse(claim, end - now) for end, claim in found]
+
     def _go_wrong(self, claim: Claim) -> None:
         fault, until = claim.params["fault"], claim.params["faulty_attempts"]
         if fault in FAULTS and claim.attempt <= until:
@@ -81,7 +87,21 @@ def _output(claim: Claim) -> Output:
     if claim.params["fault"] == "bad-output" and claim.attempt <= claim.params["faulty_attempts"]:
         said = float("nan")
     drawn = [Picture(SIDE, SIDE, pixels(seed, text))] if claim.params["picture"] else []
-    return Output(claim.task_id, output={"answer": said}, pictures=drawn)
+    spoken = {"texts": [answer(seed, text)]} if claim.params["aloud"] else {}
+    return Output(claim.task_id, output={"answer": said, **spoken}, pictures=drawn)
+
+
+def _glimpse(claim: Claim, left: float) -> Glimpse:
+    whole = answer(claim.seed, claim.params["text"])
+    passed = 1.0 - left / max(claim.params["seconds"], left)
+    done = int(passed * len(whole))
+    picture = None
+    if claim.params["picture"]:
+        rows = int(passed * SIDE) * SIDE * 3
+        drawn = pixels(claim.seed, claim.params["text"])[:rows]
+        picture = Picture(SIDE, SIDE, drawn.ljust(SIDE * SIDE * 3, b"\0"))
+    text = whole[:done] if claim.params["aloud"] else ""
+    return Glimpse(claim.task_id, done, len(whole), text, picture)
 
 
 def _raise(_seconds: float) -> Never:

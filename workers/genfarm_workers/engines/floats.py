@@ -12,7 +12,7 @@ import torch
 
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Output
+from genfarm_workers.engines import Glimpse, Output
 from genfarm_workers.engines.registry import Tick, no_tick
 
 #: Values per device call. Large enough to hide the call, small enough to waste little
@@ -61,6 +61,10 @@ class FloatsEngine:
     def drop(self, task_ids: Sequence[str]) -> None:
         for task_id in task_ids:
             self._tasks.pop(task_id, None)
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """Nothing: a task ends in the step that begins it."""
+        return []
 
     @torch.inference_mode()
     def _run(self, values: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Output, Picture
+from genfarm_workers.engines import Glimpse, Output, Picture
 from genfarm_workers.engines.diffusion import Painter, Row
 from genfarm_workers.engines.memory import free_memory, is_out_of_memory
 from genfarm_workers.engines.noise import derive_seed
@@ -84,6 +84,10 @@ class ImageEngine:
             self._tasks.pop(task_id, None)
         self._rows = deque(row for row in self._rows if row.task_id not in gone)
         self._refused = [output for output in self._refused if output.task_id not in gone]
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """Nothing: a batch is one step, and what is between is the pipeline's."""
+        return []
 
     def _batch_size(self, batch_key: str) -> int:
         return self._batch_rows.get(batch_key, self.slots)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from genfarm_shared.tasks import Claim, Failure
-from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines import Engine, Glimpse, Output
 from genfarm_workers.engines.ceilings import Ceilings
 from genfarm_workers.engines.memory import free_memory, is_device_lost, is_out_of_memory
 
@@ -58,6 +58,8 @@ class Resident:
         self._is_trial = False
         self._held: dict[str, _Held] = {}
         self._ceilings = Ceilings(ceilings or {}, clock())
+        #: A glimpse has raised, so that no more are asked for.
+        self._is_opaque = False
         #: How often memory ran out.
         self.shortages = 0
 
@@ -106,6 +108,20 @@ class Resident:
         held = [task_id for task_id in gone if self._held.pop(task_id, None) is not None]
         if held:
             self._engine.drop(held)
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """How far those of the tasks are that the engine holds. Never raises."""
+        held = [task_id for task_id in task_ids if task_id in self._held]
+        if not held or self._is_opaque:
+            return []
+        try:
+            glimpses = self._engine.glimpses(held)
+            return [_certain(glimpse, self._held[glimpse.task_id].claim) for glimpse in glimpses]
+        except RAISED as error:  # who looks on may cost a task nothing
+            self._is_opaque = True
+            logger.warning("a glimpse raised %s; no more are taken", type(error).__name__)
+        free_memory()
+        return []
 
     def _can_admit(self) -> bool:
         """Whether a waiting task would join those that are held."""
@@ -204,6 +220,17 @@ class Resident:
         for held in self._held.values():
             failure = _without_prompt(failure, held.claim)
         return failure.message
+
+
+def _certain(glimpse: Glimpse, claim: Claim) -> Glimpse:
+    """Without the end of the text that may turn out to begin a stop string, and be cut off."""
+    ends = [
+        length
+        for stop in claim.params.get("stop", ())
+        for length in range(1, len(stop))
+        if glimpse.text.endswith(stop[:length])
+    ]
+    return replace(glimpse, text=glimpse.text[: len(glimpse.text) - max(ends, default=0)])
 
 
 def _describe(error: BaseException) -> Failure:

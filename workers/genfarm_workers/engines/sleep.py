@@ -1,14 +1,16 @@
 """The sleep engine: holds many waiting tasks at once and uses no processor.
 
-The concurrency demo's stand-in for a slow remote call. Imports no torch and
-reads no clock: time is what `step` is told.
+The concurrency demo's stand-in for a slow remote call. Imports no torch. Time
+is what `step` is told; only a glimpse, between two steps, reads the clock.
 """
 
+import math
+import time
 from collections.abc import Sequence
 
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Output
+from genfarm_workers.engines import Glimpse, Output
 from genfarm_workers.engines.registry import Tick, no_tick
 
 
@@ -52,3 +54,14 @@ class SleepEngine:
         for task_id in task_ids:
             self._fresh.pop(task_id, None)
             self._asleep.pop(task_id, None)
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """In tenths of a second."""
+        now = time.monotonic()
+        found = [self._asleep[task_id] for task_id in task_ids if task_id in self._asleep]
+        return [_glimpse(claim, end - now) for end, claim in found]
+
+
+def _glimpse(claim: Claim, left: float) -> Glimpse:
+    total = math.ceil(10 * claim.params["seconds"])
+    return Glimpse(claim.task_id, min(max(total - math.ceil(10 * left), 0), total), total)

@@ -15,7 +15,7 @@ import torch
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Output
+from genfarm_workers.engines import Glimpse, Output
 from genfarm_workers.engines.continuation import Continuation, continuations_of
 from genfarm_workers.engines.language import Language, load_language, tensor_of
 from genfarm_workers.engines.registry import Tick, no_tick
@@ -117,6 +117,11 @@ class TextEngine:
         self._unseated = deque(row for row in self._unseated if row.task_id not in gone)
         self._refused = [output for output in self._refused if output.task_id not in gone]
         self._decoder.drop(gone)
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """How many tokens of the first text are drawn; what they say is decoded at its end."""
+        firsts = [self._tasks[i].rows[0] for i in task_ids if i in self._tasks]
+        return [Glimpse(row.task_id, row.drawn, row.params["max_new_tokens"]) for row in firsts]
 
     def _seat(self) -> list[Continuation]:
         """Rows of one task are seated together, as far as there is room: one prefill for all."""
