@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from genfarm import local
 from genfarm.demo_count import tally
 from genfarm.job import Job
 from genfarm_shared.store import Store
+from tests.waiting import until
 
 from .conftest import Genfarm
 
@@ -127,6 +129,25 @@ def test_every_list_is_json_for_programs(genfarm: Genfarm, at_farm: local.Runnin
         said = genfarm(*command.split())
         assert said.code == 0
         assert said.out
+
+
+def test_goodput_is_said_of_a_worker_of_a_job_and_to_prometheus(
+    genfarm: Genfarm, at_farm: local.RunningFarm
+) -> None:
+    assert genfarm("run", "sleep", "0.3", "--name", "useful").code == 0
+
+    def useful() -> float:
+        found = json.loads(genfarm("jobs", "show", "useful", "--json").out)["goodput"]
+        assert found["workers"] == 1
+        return float(found["useful"])
+
+    until(lambda: useful() >= 0.3)
+    [worker] = json.loads(genfarm("workers", "ls", "--json").out)
+    assert worker["report"]["goodput"]["total"]["useful"] >= 0.3
+    row = genfarm("workers", "ls").out.splitlines()[1]
+    assert re.search(r"\d+% ", row)
+    said = genfarm("metrics").out
+    assert re.search(r"^genfarm_worker_goodput_ratio\{.*\} [01](\.\d+)?$", said, re.MULTILINE)
 
 
 def test_the_tally_counts_what_has_not_ended_as_lost(
