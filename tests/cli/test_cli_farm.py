@@ -14,6 +14,7 @@ import pytest
 from genfarm import local
 from genfarm.demo_count import tally
 from genfarm.job import Job
+from genfarm_shared.goodput import Goodput
 from genfarm_shared.store import Store
 from tests.waiting import until
 
@@ -143,7 +144,12 @@ def test_goodput_is_said_of_a_worker_of_a_job_and_to_prometheus(
 
     until(lambda: useful() >= 0.3)
     [worker] = json.loads(genfarm("workers", "ls", "--json").out)
-    assert worker["report"]["goodput"]["total"]["useful"] >= 0.3
+    total = Goodput.from_json(worker["report"]["goodput"]["total"])
+    assert (total.fraction or 0.0) + sum(total.lost().values()) == pytest.approx(1.0)
+    # What the two processes counted apart is no more than the worker's life.
+    life = worker["beat_at"] - worker["started_at"]
+    assert 0.3 <= total.useful <= total.busy
+    assert total.busy + total.idle <= life + 1.0
     row = genfarm("workers", "ls").out.splitlines()[1]
     assert re.search(r"\d+% ", row)
     said = genfarm("metrics").out

@@ -6,8 +6,6 @@ from genfarm_shared.goodput import Goodput, goodput_of, spell_goodput, together
 from genfarm_shared.tasks import WorkerRecord
 from genfarm_workers.engines import Work
 from genfarm_workers.goodput import LOAD, USEFUL, WINDOW_SECONDS, Ledger, Spent
-from tests.waiting import until
-from tests.yard import Yard
 
 
 class Clock:
@@ -105,22 +103,3 @@ def test_goodput_is_said_in_a_few_words_and_of_several_workers() -> None:
     assert goodput_of(silent) == Goodput()
     newer = Goodput.from_json({"useful": 1, "idle": 2, "gossip": 3, "fraction": None})
     assert newer == Goodput(useful=1.0, idle=2.0)
-
-
-def test_a_workers_parts_add_up_to_its_time_and_name_what_it_did(yard: Yard) -> None:
-    worker = yard.start_worker("sleep")
-    job = yard.submit("sleep", *[0.4] * 20)
-    until(lambda: yard.finished(job))
-
-    def report() -> Goodput:
-        (now,) = yard.store.list_workers()
-        return goodput_of(now, "total")
-
-    until(lambda: report().useful >= 0.4)
-    found = report()
-    assert 0.4 <= found.useful <= found.busy < 30.0
-    assert found.padding == 0.0
-    share = found.fraction or 0.0
-    assert share + sum(found.lost().values()) == pytest.approx(1.0, abs=0.01)
-    (now,) = yard.store.list_workers()
-    assert found.busy + found.idle <= now.beat_at - worker.started_at + 1.0
