@@ -59,6 +59,13 @@ class Goodput:
         ranked = sorted(parts.items(), key=lambda part: -part[1])
         return {name: value / self.busy for name, value in ranked} if self.busy > 0 else {}
 
+    def since(self, earlier: "Goodput") -> "Goodput":
+        """What was added to it after an earlier moment."""
+        before = asdict(earlier)
+        # What a step in progress is counted as may move to padding at its end.
+        parts = {name: max(value - before[name], 0.0) for name, value in asdict(self).items()}
+        return Goodput(**parts)
+
     def to_json(self) -> dict[str, Any]:
         rounded = {name: round(value, 3) for name, value in asdict(self).items()}
         share = self.fraction

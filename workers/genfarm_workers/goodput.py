@@ -10,7 +10,6 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from genfarm_shared.goodput import MINUTE, TOTAL, Goodput
@@ -96,7 +95,7 @@ class Ledger:
                 self._remember(self._clock())
             (_, first), (_, latest) = self._known[0], self._known[-1]
             return {
-                MINUTE: _difference(latest, first).to_json(),
+                MINUTE: latest.since(first).to_json(),
                 TOTAL: latest.to_json(),
             }
 
@@ -125,10 +124,3 @@ class Ledger:
             database=self._mine[DATABASE],
             wait=self._mine[WAIT],
         )
-
-
-def _difference(later: Goodput, earlier: Goodput) -> Goodput:
-    before = asdict(earlier)
-    # What a step in progress is counted as may move to padding at its end.
-    parts = {name: max(value - before[name], 0.0) for name, value in asdict(later).items()}
-    return Goodput(**parts)

@@ -90,15 +90,17 @@ class Loop:
             raise
 
     def _rest(self) -> None:
-        """Listen until there is something to do. Tasks that are held do not wait for us: it is
-        their nature, and the time is theirs."""
+        """Listen until something needs doing, at most one beat. Tasks that are held meanwhile
+        do not wait for us: it is their nature, and the time is theirs."""
         now = self._clock()
         wakes = [resident.wakes_at(now) for resident in self._residents.values()]
-        is_held = any(wake is not None and wake > now for wake in wakes)
-        if is_held:
+        held = [wake for wake in wakes if wake is not None]
+        seconds = min(max(min(held, default=now + BEAT_SECONDS) - now, 0.0), BEAT_SECONDS)
+        is_theirs = bool(held) and seconds > 0
+        if is_theirs:
             self._spent.begin(USEFUL, now)
-        self._listen(self._idle_seconds())
-        if is_held:
+        self._listen(seconds)
+        if is_theirs:
             self._spent.end(self._clock())
 
     def _advance(self) -> None:
@@ -126,13 +128,6 @@ class Loop:
         if resident.shortages != before:
             known = {"model": model, "ceilings": resident.ceilings()}
             self._pipe.send({"op": "shortage", **known})
-
-    def _idle_seconds(self) -> float:
-        """How long nothing needs doing, at most one beat."""
-        now = self._clock()
-        wakes = [resident.wakes_at(now) for resident in self._residents.values()]
-        soonest = min((wake for wake in wakes if wake is not None), default=now + BEAT_SECONDS)
-        return min(max(soonest - now, 0.0), BEAT_SECONDS)
 
     def _listen(self, timeout: float) -> None:
         """Take in every message there is, waiting at most `timeout` seconds for the first."""

@@ -17,7 +17,7 @@ TITLE = 44
 #: 4.5 to 1 against white, 4.2 to 1 against a dark page.
 INK, FAINT = "#767676", "#9a9a9a55"
 #: Told apart by people who see few colours too (Okabe and Ito's palette).
-OURS, OTHERS = "#0072b2", "#999999"
+OURS, OTHERS = "#0072b2", "#b8b8b8"
 
 
 def draw_report(report: Report) -> Drawing:

@@ -38,7 +38,7 @@ from genfarm.benchmark.frame import (
     tell_rounds,
 )
 from genfarm.farm import Farm
-from genfarm_shared.goodput import goodput_of, spell_goodput, together
+from genfarm_shared.goodput import Goodput, spell_goodput
 from genfarm_shared.measure import Arm, Part, Ratio, Report, interleave
 from genfarm_shared.store import Store
 
@@ -142,6 +142,7 @@ def _measure(stage: _Stage, workload: Workload, rounds: int) -> Part:
     bare = BareArm(stage.bare, workload)
     farm.run(WARM)
     bare.run(WARM)
+    farm.goodput = Goodput()  # that was loading
     arms, notes = [Arm("genfarm", farm.run), Arm("bare engine", bare.run)], []
     with ExitStack() as doors:
         if workload.few and stage.naive is not None:
@@ -157,7 +158,7 @@ def _measure(stage: _Stage, workload: Workload, rounds: int) -> Part:
                 notes.append(found)
         measured = interleave(arms, rounds, tell_rounds(workload.title))
     part = Part(workload.title, "tasks/s", measured)
-    notes.append(f"goodput of the worker, last minute: {_goodput(stage.store)}")
+    notes.append(f"goodput of the worker in its rounds: {spell_goodput(farm.goodput)}")
     same = same_bytes(farm.records, bare.digests)
     return Part(part.title, part.unit, measured, tuple(_ratios(part, workload, same)), tuple(notes))
 
@@ -179,10 +180,6 @@ def _ratios(part: Part, workload: Workload, same: float) -> Iterator[Ratio]:
         if part.has(name):
             yield Ratio(f"genfarm / {name}", ours / part.median(name), goal)
     yield Ratio("results that are byte for byte the bare engine's", same, 1.0)
-
-
-def _goodput(store: Store) -> str:
-    return spell_goodput(together(goodput_of(worker) for worker in store.list_workers()))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from genfarm.benchmark.httpload import await_server, post_all
 from genfarm.farm import Farm
 from genfarm.processes import Child, Command, end
 from genfarm.redis_server import free_port
+from genfarm_shared.goodput import TOTAL, Goodput, goodput_of, together
 from genfarm_shared.measure import Arm
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
@@ -21,6 +23,8 @@ from genfarm_shared.tasks import State, TaskRecord
 
 #: Seconds that a round of the farm, and the start of a server, may take.
 PATIENCE, START_SECONDS = 3600.0, 120.0
+#: Seconds in which a worker that lives has certainly beaten twice.
+BEAT_SECONDS = 5.0
 #: Tasks that load a model before the clock starts.
 WARM = 2
 
@@ -52,10 +56,18 @@ class FarmArm:
         self._store = store
         self._workload = workload
         self.records: Sequence[TaskRecord] = ()
+        #: Of its rounds alone, and not of the time in which other arms have their turn.
+        self.goodput = Goodput()
 
     def run(self, number: int | None = None) -> float:
         """Raises PeerFailed when a task has no result."""
-        tasks = list(self._workload.tasks[:number])
+        before = self._total()
+        rate = self._submit(list(self._workload.tasks[:number]))
+        self._await_beat(max(record.finished_at or 0.0 for record in self.records))
+        self.goodput = together([self.goodput, self._total().since(before)])
+        return rate
+
+    def _submit(self, tasks: Sequence[Mapping[str, Any]]) -> float:
         job = self._farm.submit_many(
             self._workload.kind,
             tasks,
@@ -71,6 +83,18 @@ class FarmArm:
         began = min(record.claimed_at or 0.0 for record in self.records)
         ended = max(record.finished_at or 0.0 for record in self.records)
         return len(tasks) / (ended - began)
+
+    def _total(self) -> Goodput:
+        return together(goodput_of(worker, TOTAL) for worker in self._store.list_workers())
+
+    def _await_beat(self, moment: float) -> None:
+        """Until the worker has spoken for that moment: its engine does twice a second, and so
+        does it."""
+        deadline = time.monotonic() + BEAT_SECONDS
+        while time.monotonic() < deadline:
+            if all(worker.beat_at > moment + 1.0 for worker in self._store.list_workers()):
+                return
+            time.sleep(0.05)
 
 
 class BareArm:

@@ -1,4 +1,4 @@
-"""A report for people: a table an part, its ratios with their goals, and what to know."""
+"""A report for people: a table a part, its ratios with their goals, and what to know."""
 
 from collections.abc import Iterator
 
@@ -42,11 +42,12 @@ def tell_report(report: Report) -> Group:
     head = Text(f"genfarm bench {report.name}", style="bold")
     lines: list[RenderableType] = [head, Text(report.question)]
     for part in report.parts:
-        lines += [Text(""), *_tell_part(part)]
+        lines += [Text(""), *tell_part(part)]
     return Group(*lines, Text(""), Text(f"machine: {machine}", style="dim"))
 
 
-def _tell_part(part: Part) -> Iterator[RenderableType]:
+def tell_part(part: Part) -> Iterator[RenderableType]:
+    """Its table, its ratios and its notes."""
     yield Text(f"{part.title}, {part.unit}", style="bold")
     if part.arms:
         yield _table(part)
