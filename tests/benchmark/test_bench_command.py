@@ -1,14 +1,19 @@
 """`genfarm bench` as a person meets it: programs of its own, tables, pictures and last words."""
 
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from genfarm.benchmark.table import PROGRAMS, Program
 from genfarm.cli import main
+from tests.processes import lives
+from tests.waiting import until
 
 REPORT = """
 import argparse, json, sys
@@ -23,6 +28,12 @@ ratios = (Ratio("genfarm / peer", 10.0, 20.0), Ratio("bytes", 9.0, 12.0, is_ceil
 notes = (f"{given.rounds} rounds, quick {given.quick}",)
 part = Part("sending", "tasks/s", arms, ratios, notes)
 print(json.dumps(Report("mine", "us or them?", (part,)).to_json()))
+"""
+LONG = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(os.getpid(), child.pid, file=sys.stderr, flush=True)
+time.sleep(600)
 """
 DEATH = "import sys\nprint('step one', file=sys.stderr)\nsys.exit('no such device')\n"
 
@@ -82,6 +93,23 @@ def test_a_program_that_dies_says_its_last_words_and_the_others_go_on(
     said, words = capfd.readouterr()
     assert [report["name"] for report in json.loads(said)] == ["mine"]
     assert "benchmark dying (bench_dying) ended by exit code 1:\nstep one\nno such device" in words
+
+
+def test_ctrl_c_ends_the_program_and_all_that_it_started(install: Install, tmp_path: Path) -> None:
+    install("long", LONG)
+    code = (
+        "import sys\nfrom genfarm.benchmark.table import PROGRAMS, Program\n"
+        "from genfarm.cli import main\n"
+        "PROGRAMS['long'] = Program('long', 'bench_long', '')\nsys.exit(main(['bench', 'long']))"
+    )
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stderr is not None
+        started = [psutil.Process(int(pid)) for pid in command.stderr.readline().split()]
+        command.send_signal(signal.SIGINT)
+        assert "every process of it have ended" in command.stderr.read()
+    assert command.returncode == 130
+    until(lambda: not any(map(lives, started)))
 
 
 def test_a_program_that_prints_no_report_is_said_to(

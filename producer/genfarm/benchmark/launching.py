@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from genfarm.benchmark.table import Program
 from genfarm.processes import die_with_parent
-from genfarm_shared.errors import GenfarmError, MissingExtra
+from genfarm_shared.errors import MissingExtra
 from genfarm_shared.measure import Report
 from genfarm_shared.settings import Settings
 
@@ -23,7 +23,7 @@ ENDING_SECONDS = 20.0
 LAST_WORDS = 8
 
 
-class BenchmarkDied(GenfarmError):
+class BenchmarkDied(Exception):
     """A benchmark program ended without a report."""
 
 

@@ -54,6 +54,8 @@ def bench(  # noqa: PLR0913  # one parameter an option
     if as_json:
         found = [report.to_json() for report in reports]
         emit(found[0] if len(programs) == 1 and found else found)
+    if quick and reports:
+        say("quick: these sizes show that it runs, and are no figures to keep")
     raise typer.Exit(Exit.OK if len(reports) == len(programs) else Exit.FAILED_ITEMS)
 
 
