@@ -24,8 +24,7 @@ lint: $(VENV)/ready
 	$(BIN)/lint-imports
 
 bench: $(VENV)/ready
-	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench_intake
+	$(BIN)/genfarm bench
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

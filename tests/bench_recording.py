@@ -1,11 +1,9 @@
 """What recording costs the farm: a worker that records beside one that forgets, in turn.
 
-Both run the starter models in real worker processes on SQLite; the ratio of
-their medians is to be at least 0.95.
+Both run the starter models in real worker processes on SQLite.
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,15 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from genfarm.redis_server import prepare_server
 from genfarm_shared.keeper import dispatch
 from genfarm_shared.kinds import batch_key, check_params, find_kind
+from genfarm_shared.measure import Arm, Part, Ratio, interleave
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import JobRecord, Task
+from tests.servers import RedisServer
 from tests.waiting import until
 
 ROUNDS = 5
@@ -35,7 +35,7 @@ WINDOW = 10**6
 
 
 @dataclass(slots=True)
-class _Arm:
+class _Farm:
     """A farm of one worker."""
 
     store: Store
@@ -67,31 +67,27 @@ class _Arm:
         return [(float(at), int(number)) for at, number in map(str.split, lines)]
 
 
-def main() -> None:
-    """Print tasks a second of both arms and their ratio, for text and for pictures."""
+def measure() -> Iterator[Part]:
+    """Tasks a second of both arms, for text and for pictures."""
     with ExitStack() as doors:
-        arms = {name: doors.enter_context(_arm(name)) for name in ("on", "off")}
+        farms = {name: doors.enter_context(_arm(name)) for name in ("on", "off")}
         for kind, model, total in LOADS:
-            rates: dict[str, list[float]] = {name: [] for name in arms}
-            for arm in arms.values():
-                arm.run(kind, model, 32)  # loads the model
-            for _ in range(ROUNDS):
-                for name, arm in arms.items():
-                    rates[name].append(arm.run(kind, model, total))
-            median = {name: statistics.median(found) for name, found in rates.items()}
-            for name, found in rates.items():
-                spread = f"{min(found):,.1f} to {max(found):,.1f}"
-                said = f"{kind:16} recording {name:3} {median[name]:>7,.1f} tasks/s ({spread})\n"
-                sys.stdout.write(said)
-            sys.stdout.write(f"{kind:16} on / off: {median['on'] / median['off']:.3f}\n")
+            for farm in farms.values():
+                farm.run(kind, model, 32)  # loads the model
+            arms = [
+                Arm(f"recording {name}", partial(farm.run, kind, model, total))
+                for name, farm in farms.items()
+            ]
+            on, off = interleave(arms, ROUNDS)
+            ratio = Ratio("recording on / off", on.median / off.median, 0.95)
+            yield Part(f"{total} of {kind}", "tasks/s", (on, off), (ratio,))
 
 
 @contextmanager
-def _arm(recording: str) -> Iterator[_Arm]:
+def _arm(recording: str) -> Iterator[_Farm]:
     with tempfile.TemporaryDirectory() as home, ExitStack() as doors:
-        server = prepare_server(Path(home))
-        redis = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
-        doors.callback(_end, redis)
+        server = RedisServer(Path(home))
+        doors.callback(server.stop)
         # Rows that a forgetful worker leaves queued must not be published again.
         settings = Settings.load(home=home, broker=server.url, reconcile_seconds=3600.0)
         notes = Path(home, "notes")
@@ -109,7 +105,7 @@ def _arm(recording: str) -> Iterator[_Arm]:
             )
         doors.callback(_end, worker)
         until(lambda: any(w.report.get("ready") for w in store.list_workers()), 120.0)
-        yield _Arm(store, broker, notes)
+        yield _Farm(store, broker, notes)
         store.close()
         broker.close()
 

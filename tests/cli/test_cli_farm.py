@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 from genfarm import local
 from genfarm.demo_count import tally
 from genfarm.job import Job
+from genfarm_shared.goodput import Goodput
 from genfarm_shared.store import Store
+from tests.waiting import until
 
 from .conftest import Genfarm
 
@@ -127,6 +130,30 @@ def test_every_list_is_json_for_programs(genfarm: Genfarm, at_farm: local.Runnin
         said = genfarm(*command.split())
         assert said.code == 0
         assert said.out
+
+
+def test_goodput_is_said_of_a_worker_of_a_job_and_to_prometheus(
+    genfarm: Genfarm, at_farm: local.RunningFarm
+) -> None:
+    assert genfarm("run", "sleep", "0.3", "--name", "useful").code == 0
+
+    def useful() -> float:
+        found = json.loads(genfarm("jobs", "show", "useful", "--json").out)["goodput"]
+        assert found["workers"] == 1
+        return float(found["useful"])
+
+    until(lambda: useful() >= 0.3)
+    [worker] = json.loads(genfarm("workers", "ls", "--json").out)
+    total = Goodput.from_json(worker["report"]["goodput"]["total"])
+    assert (total.fraction or 0.0) + sum(total.lost().values()) == pytest.approx(1.0)
+    # What the two processes counted apart is no more than the worker's life.
+    life = worker["beat_at"] - worker["started_at"]
+    assert 0.3 <= total.useful <= total.busy
+    assert total.busy + total.idle <= life + 1.0
+    row = genfarm("workers", "ls").out.splitlines()[1]
+    assert re.search(r"\d+% ", row)
+    said = genfarm("metrics").out
+    assert re.search(r"^genfarm_worker_goodput_ratio\{.*\} [01](\.\d+)?$", said, re.MULTILINE)
 
 
 def test_the_tally_counts_what_has_not_ended_as_lost(

@@ -36,7 +36,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "run sleep 1", "flower", "worker", "jobs ls", "jobs show x", "results x"],
+    ["status", "run sleep 1", "flower", "worker", "jobs ls", "jobs show x", "results x", "metrics"],
 )
 def test_without_a_farm_a_command_says_how_to_start_one(genfarm: Genfarm, command: str) -> None:
     said = genfarm(*command.split())

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from genfarm_shared.tasks import Claim
-from genfarm_workers.engines import Engine, Glimpse, Output
+from genfarm_workers.engines import Engine, Glimpse, Output, Work
 
 Claimer = Callable[..., Claim]
 Runner = Callable[[Engine, Sequence[Claim]], dict[str, Output]]
@@ -21,6 +21,7 @@ class FakeEngine:
     slots = 8
 
     def __init__(self) -> None:
+        self.work = Work()
         self.held: dict[str, Claim] = {}
         self.steps: list[list[str]] = []
         self.poison: set[str] = set()

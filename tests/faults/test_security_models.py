@@ -15,10 +15,10 @@ from genfarm_shared.settings import Settings
 from genfarm_shared.tasks import Claim
 from genfarm_workers import zoo
 from genfarm_workers.catalog import ModelEntry, read_catalog
+from genfarm_workers.checking import checked
 from genfarm_workers.engines import manifest
 from genfarm_workers.engines.registry import build
 from genfarm_workers.engines.weights import find_weights, pin_model
-from genfarm_workers.loop import _checked
 
 ROOT = Path(__file__).parents[2]
 #: Names that a request may try for code or files of its own choice.
@@ -137,7 +137,7 @@ def test_a_request_names_a_key_and_never_a_place(model: str, broker_url: str) ->
         farm.submit_many("text-generation", ["x"], model=model)
     claim = Claim("t", "j", 1, "sleep", model, "sleep", 1, {"seconds": 0.0}, 0)
     with pytest.raises(ModelUnavailable, match="serves no model"):
-        _checked(claim, read_catalog())
+        checked(claim, read_catalog())
 
 
 def test_no_source_of_ours_reads_pickles_or_runs_a_models_code() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.processes import lives
 from tests.waiting import until
 
 #: Seconds that a run of a few seconds may take on a busy machine.
@@ -59,7 +60,7 @@ class Torture:
         return self._process.returncode, json.loads(out or "{}"), self._errors.read()
 
     def living(self) -> list[psutil.Process]:
-        return [child for child in self.children if _runs(child)]
+        return [child for child in self.children if lives(child)]
 
     def close(self) -> None:
         for process in [psutil.Process(self._process.pid)] if not self.watch() else []:
@@ -68,13 +69,6 @@ class Torture:
             child.kill()
         self._process.wait()
         self._errors.close()
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:  # it ended between the two questions
-        return False
 
 
 @pytest.fixture

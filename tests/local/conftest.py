@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from genfarm import local
+from tests.processes import lives
 
 #: Seconds for anything that should happen; a loaded box takes a few.
 SOON = 60.0
@@ -28,15 +29,8 @@ def family(farm: local.RunningFarm) -> list[psutil.Process]:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run; a zombie has ended."""
-    return [process for process in processes if _runs(process)]
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:  # it ended between the two questions
-        return False
+    """Those that still run."""
+    return [process for process in processes if lives(process)]
 
 
 @pytest.fixture

@@ -13,10 +13,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from genfarm_shared.goodput import REPORTED
 from genfarm_shared.tasks import Claim
 from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.device import Prober
+from genfarm_workers.engines import Output
+from genfarm_workers.goodput import HOLDING, Ledger
 from genfarm_workers.recorder import Ended
 from genfarm_workers.showing import Gaze
 from genfarm_workers.spawn import Pin, Spawned, spawn, spell
@@ -48,6 +51,7 @@ class EngineHost:
         #: Which of the tasks somebody watches.
         self.gaze = Gaze()
         self.prober = prober
+        self.ledger = Ledger()
         self._pin = pin
         self._catalog = catalog
         self._lock = threading.RLock()
@@ -100,6 +104,7 @@ class EngineHost:
             if not self._in_hand:
                 self._heard_at = time.monotonic()
             self._in_hand.update((claim.task_id, claim) for claim in claims)
+            self._note_hand()
             again = {claim.model for claim in claims} & self._unloadable
             self._unloadable -= again
         try:
@@ -110,6 +115,7 @@ class EngineHost:
         except (OSError, TypeError):  # TypeError: closed under a half-sent message
             with self._lock:
                 ours = [c for c in claims if self._in_hand.pop(c.task_id, None) is not None]
+                self._note_hand()
             return not ours  # else they were given back with the rest of the dead engine's
         return True
 
@@ -118,6 +124,7 @@ class EngineHost:
         with self._lock:
             gone = [i for i in task_ids if self._in_hand.pop(i, None) is not None]
             self._dropped += gone
+            self._note_hand()
         return gone
 
     def tell(self) -> None:
@@ -170,6 +177,8 @@ class EngineHost:
             engine, self._engine = self._engine, None
             held = list(self._in_hand.values())
             self._in_hand.clear()
+            self._note_hand()
+            self.ledger.bury()
             self._dropped = []
         code = engine.end() if engine is not None else 0
         killed = code == -signal.SIGKILL and not self._hung
@@ -217,6 +226,7 @@ class EngineHost:
                 "deaths": self._deaths,
                 "ceilings": ceilings,
                 "shortages": self._shortages,
+                REPORTED: self.ledger.report(),
                 **self.bench.report(),
             }
 
@@ -248,13 +258,23 @@ class EngineHost:
                     self._lost = f"the device was lost: {message['reason']}"
                 case "glimpses":
                     self.gaze.pass_on(message["glimpses"], self._in_hand)
+                case "alive":
+                    self.ledger.hear(message["spent"])
                 case "outputs":
-                    return [
-                        Ended(claim, output)
-                        for output in message["outputs"]
-                        if (claim := self._in_hand.pop(output.task_id, None)) is not None
-                    ]
+                    return self._take_back(message["outputs"])
         return []
+
+    def _take_back(self, outputs: Sequence[Output]) -> list[Ended]:
+        ended = [
+            Ended(claim, output)
+            for output in outputs
+            if (claim := self._in_hand.pop(output.task_id, None)) is not None
+        ]
+        self._note_hand()
+        return ended
+
+    def _note_hand(self) -> None:
+        self.ledger.note(**{HOLDING: bool(self._in_hand)})
 
     def _note_load(self, message: Mapping[str, Any]) -> None:
         model = message["model"]

@@ -7,7 +7,6 @@ the pipe's `poll` until a message or the next wake-up of an engine.
 
 import argparse
 import ctypes
-import importlib.metadata
 import json
 import logging
 import os
@@ -22,13 +21,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from genfarm_shared.errors import InvalidTask, ModelUnavailable
-from genfarm_shared.kinds import KINDS, batch_key, check_params, find_kind
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.checking import checked, refusal
 from genfarm_workers.engines import Engine, Output
 from genfarm_workers.engines.memory import free_memory, is_device_lost
 from genfarm_workers.engines.registry import Tick, build
 from genfarm_workers.engines.resident import RAISED, DeviceLost, Resident
+from genfarm_workers.goodput import LOAD, USEFUL, Spent
 from genfarm_workers.lookout import Lookout
 from genfarm_workers.pipe import Pipe
 from genfarm_workers.turns import Turns
@@ -75,12 +75,13 @@ class Loop:
         self._last_beat = 0.0
         self._turns = Turns()
         self._lookout = Lookout(pipe, clock)
+        self._spent = Spent()
 
     def run(self) -> None:
         """Work until the worker says stop or its end of the pipe is gone."""
         try:
             while True:
-                self._listen(self._idle_seconds())
+                self._rest()
                 self._send(self._place_arrived())
                 self._advance()
                 self._beat()
@@ -89,6 +90,22 @@ class Loop:
         except DeviceLost as lost:
             self._pipe.send({"op": "lost", "reason": str(lost)})
             raise
+
+    def _rest(self) -> None:
+        """Listen until something needs doing, at most one beat. Tasks that are held meanwhile
+        do not wait for us: it is their nature, and the time is theirs."""
+        now = self._clock()
+        wakes = [resident.wakes_at(now) for resident in self._residents.values()]
+        held = [wake for wake in wakes if wake is not None]
+        look = self._lookout.wakes_at()
+        soonest = min([*held, now + BEAT_SECONDS, *([] if look is None else [look])])
+        seconds = max(soonest - now, 0.0)
+        is_theirs = bool(held) and seconds > 0
+        if is_theirs:
+            self._spent.begin(USEFUL, now)
+        self._listen(seconds)
+        if is_theirs:
+            self._spent.end(self._clock())
 
     def _advance(self) -> None:
         """One step of the engine whose turn it is."""
@@ -105,18 +122,16 @@ class Loop:
             self._stepping = model
             self._pipe.send({"op": "stepping", "model": model})
         before = resident.shortages
-        self._send(resident.advance())
+        work = replace(resident.work)
+        self._spent.begin(USEFUL, self._clock())
+        try:
+            ended = resident.advance()
+        finally:
+            self._spent.end(self._clock(), work.share_until(resident.work))
+        self._send(ended)
         if resident.shortages != before:
             known = {"model": model, "ceilings": resident.ceilings()}
             self._pipe.send({"op": "shortage", **known})
-
-    def _idle_seconds(self) -> float:
-        """How long nothing needs doing, at most one beat."""
-        now = self._clock()
-        wakes = [resident.wakes_at(now) for resident in self._residents.values()]
-        wakes.append(self._lookout.wakes_at())
-        soonest = min((wake for wake in wakes if wake is not None), default=now + BEAT_SECONDS)
-        return min(max(soonest - now, 0.0), BEAT_SECONDS)
 
     def _listen(self, timeout: float) -> None:
         """Take in every message there is, waiting at most `timeout` seconds for the first."""
@@ -158,15 +173,15 @@ class Loop:
     def _place(self, claim: Claim) -> Output | None:
         """The failure of a claim that no engine takes."""
         try:
-            checked = _checked(claim, self._catalog)
+            found = checked(claim, self._catalog)
         except InvalidTask as error:
-            return Output(claim.task_id, failure=_refusal(claim, error))
+            return Output(claim.task_id, failure=refusal(claim, error))
         except ModelUnavailable as error:
             return Output(claim.task_id, failure=Failure("model_unavailable", str(error)))
         resident = self._residents.get(claim.model) or self._load(claim.model)
         if isinstance(resident, Failure):
             return Output(claim.task_id, failure=resident)
-        resident.enqueue(checked)
+        resident.enqueue(found)
         return None
 
     def _load(self, model: str) -> Resident | Failure:
@@ -174,12 +189,15 @@ class Loop:
         if model in self._failed_loads:
             return self._failed_loads[model]
         self._pipe.send({"op": "loading", "model": model})
+        self._spent.begin(LOAD, started)
         failure = None
         try:
             engine = self._build_engine(self._catalog[model], self._tick)
             engine.load()
         except RAISED as error:
             failure = self._give_up(model, error)
+        finally:
+            self._spent.end(self._clock())
         if failure is not None:
             free_memory()  # outside the except block: its traceback keeps half a model alive
             return failure
@@ -207,39 +225,8 @@ class Loop:
         now = self._clock()
         if now - self._last_beat >= BEAT_SECONDS:
             self._last_beat = now
-            self._pipe.send({"op": "alive"})
+            self._pipe.send({"op": "alive", "spent": self._spent.totals(now)})
         self._lookout.show(self._residents.values())
-
-
-def _checked(claim: Claim, catalog: Mapping[str, ModelEntry]) -> Claim:
-    """The claim with checked parameters, and its key and rows derived from them anew.
-
-    A row may have been written past the client's checks. Raises InvalidTask
-    or ModelUnavailable.
-    """
-    entry = catalog.get(claim.model)
-    if entry is None:
-        raise ModelUnavailable(
-            f"this worker serves no model {claim.model!r}; it serves {', '.join(sorted(catalog))}. "
-            "Start a worker that does"
-        )
-    kind = find_kind(claim.kind)
-    if kind.name != entry.kind:
-        raise InvalidTask(f"model {claim.model!r} is for {entry.kind}, not for {kind.name}")
-    params = check_params(kind, claim.params, quotes=False)
-    key = batch_key(claim.model, params)
-    return replace(claim, params=params.model_dump(), batch_key=key, rows=params.rows())
-
-
-def _refusal(claim: Claim, error: InvalidTask) -> Failure:
-    """Why a row cannot be run. What only a newer genfarm knows may be run by a newer worker."""
-    kind = KINDS.get(claim.kind)
-    is_known = error.param is None or (kind is not None and error.param in kind.params.model_fields)
-    if is_known:
-        return Failure("invalid_params", str(error))
-    version = importlib.metadata.version("genfarm")
-    said = f"this worker runs genfarm {version}, and the job was written by another: upgrade it"
-    return Failure("invalid_params", f"{error}; {said}", retryable=True)
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@
                       {"op": "lost", "reason": s}             the device; the process ends
                       {"op": "outputs", "outputs": [...]}     pixels follow as blobs
                       {"op": "glimpses", "glimpses": [...]}   of watched tasks; pixels as blobs
-                      {"op": "alive"}                         progress, a few times a second
+                      {"op": "alive", "spent": {account: s}}  progress, a few times a second
 
 Each head and each blob stands behind its length, 8 bytes. `Connection` could do
 that too, but reads a message to its end once it has begun, and who watches an

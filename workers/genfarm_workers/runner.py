@@ -59,6 +59,7 @@ class Runner:
         self._host = host
         self._bench = host.bench
         self._prober = host.prober
+        self._ledger = host.ledger
         self._batcher = batcher
         self._returns = Returns(store, intake)
         self._recorder = RecorderThread(recorder, self._recorded)
@@ -89,6 +90,7 @@ class Runner:
         with self._changed:
             # While draining it stays un-acked in hand, and Celery puts it back at the end.
             taken = self._draining or self._batcher.admit(hint)
+            self._ledger.note(wait=True)
             self._changed.notify()
         return taken
 
@@ -169,6 +171,8 @@ class Runner:
                 unwanted = self._batcher.shed(self._bench.is_closed)
                 batch = None if unwanted else self._next_batch()
                 self._is_feeding = batch is not None
+                is_waiting = batch is not None or self._batcher.waiting() > 0
+                self._ledger.note(wait=is_waiting)
                 if batch is None and not unwanted:
                     self._changed.notify_all()
                     self._changed.wait(1.0)
@@ -185,7 +189,9 @@ class Runner:
     def _claim(self, batch: Batch) -> list[Claim]:
         """The claims of a batch; what the store does not grant is let go."""
         task_ids = [hint.task_id for hint in batch.hints]
+        self._ledger.note(database=True)
         claims = insist(lambda: self._store.claim(task_ids, self._worker_id))
+        self._ledger.note(database=False)
         granted = {claim.task_id for claim in claims}
         denied = [task_id for task_id in task_ids if task_id not in granted]
         if denied:  # it may have been too late for them, which the next round would write down

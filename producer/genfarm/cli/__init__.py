@@ -12,7 +12,18 @@ from collections.abc import Sequence
 
 import typer
 
-from genfarm.cli import care, deadletters, embedded, jobs, nodes, proofs, results, run
+from genfarm.cli import (
+    bench,
+    care,
+    deadletters,
+    embedded,
+    jobs,
+    metrics,
+    nodes,
+    proofs,
+    results,
+    run,
+)
 from genfarm.cli.words import Exit, exit_code, say
 
 app = typer.Typer(
@@ -23,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (embedded, run, results, proofs, care):
+for room in (embedded, run, results, proofs, bench, care, metrics):
     room.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(nodes.models, name="models")

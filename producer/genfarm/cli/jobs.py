@@ -35,13 +35,15 @@ def show_job(job: JobName, home: Home = None, as_json: AsJson = False) -> None:
     """Say how a job stands."""
     from genfarm.cli.records import read_job
     from genfarm.cli.target import open_store
+    from genfarm_shared.goodput import Goodput, spell_goodput
 
     with open_store(home) as store:
         record = read_job(store, job)
     if as_json:
         emit(record)
     else:
-        show_table(("", ""), record.items())
+        goodput = spell_goodput(Goodput.from_json(record["goodput"]))
+        show_table(("", ""), (record | {"goodput": goodput}).items())
 
 
 @app.command()

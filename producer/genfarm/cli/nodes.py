@@ -68,10 +68,15 @@ def list_workers(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the workers, with what they have in hand."""
+    """List the workers: what they have in hand, and their goodput.
+
+    Goodput is the share of the last minute's busy time that went into rows that a task
+    needed; in brackets, where the rest went. --json has the seconds, and those of all time.
+    """
     from dataclasses import asdict
 
     from genfarm.cli.target import open_store
+    from genfarm_shared.goodput import goodput_of, spell_goodput
 
     with open_store(home) as store:
         found = store.list_workers(everyone=everyone)
@@ -85,6 +90,7 @@ def list_workers(
             w.device,
             "parked" if w.report.get("parked") else w.state,
             w.report.get("in_hand", 0),
+            spell_goodput(goodput_of(w)),
             _models_of(w.report),
             w.pid,
             ago(w.started_at, now),
@@ -92,7 +98,8 @@ def list_workers(
         )
         for w in found
     ]
-    show_table(("worker", "device", "state", "in hand", "loaded", "pid", "up", "beat"), rows)
+    columns = ("worker", "device", "state", "in hand", "goodput", "loaded", "pid", "up", "beat")
+    show_table(columns, rows)
     for w in found:
         for what, reason in _troubles(w.report):
             say(f"{w.node}: {what}: {reason}")

@@ -2,9 +2,8 @@
 
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genfarm.cli.results import JobName
+from genfarm.cli.teller import teller
 from genfarm.cli.words import AsJson, Exit, Home, emit, say, show_table, write
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def torture(  # noqa: PLR0913  # one parameter an option
     wish = Wish(place, seed, seconds, tasks, workers, store, names)
     try:
         with _ended_by_term():
-            tell = _teller()
+            tell = teller(QUARTER)
             report = run_torture(wish, tell)
             tell("")
     except KeyboardInterrupt:
@@ -181,25 +181,6 @@ def _ended_by_term() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _teller() -> Callable[[str], None]:
-    """Words on stderr: one line written over in a terminal, else one a quarter minute."""
-    if sys.stderr.isatty():
-
-        def tell(words: str) -> None:
-            sys.stderr.write(f"\r\x1b[K{words[:100]}")
-            sys.stderr.flush()
-
-        return tell
-    told = [0.0]
-
-    def tell_seldom(words: str) -> None:
-        if words and time.monotonic() - told[0] >= QUARTER:
-            told[0] = time.monotonic()
-            say(words)
-
-    return tell_seldom
 
 
 def _audit_record(found: "Statement") -> dict[str, object]:

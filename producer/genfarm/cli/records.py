@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from genfarm.cli.words import ago
+from genfarm_shared.goodput import goodput_of, together
 from genfarm_shared.store import Store
-from genfarm_shared.tasks import JobRecord, State, TaskRecord
+from genfarm_shared.tasks import JobRecord, State, TaskRecord, WorkerRecord
 
 #: Tasks read from the store at once; bounds memory, not measured.
 PAGE = 500
@@ -43,7 +44,15 @@ def job_row(record: Mapping[str, Any]) -> Sequence[object]:
 def read_job(store: Store, id_or_name: str) -> dict[str, Any]:
     """One job as it stands. Raises NotFound."""
     job = store.find_job(id_or_name)
-    return job_record(job, store.count([job.id])[job.id])
+    record = job_record(job, store.count([job.id])[job.id])
+    return record | {"goodput": goodput_record(job, store.list_workers())}
+
+
+def goodput_record(job: JobRecord, workers: Sequence[WorkerRecord]) -> dict[str, Any]:
+    """How well the workers that have its model loaded did in the last minute, all work counted:
+    one device runs the batches of several jobs, and no second of it belongs to one of them."""
+    theirs = [w for w in workers if job.model in w.report.get("loaded", ())]
+    return {"workers": len(theirs), **together(map(goodput_of, theirs)).to_json()}
 
 
 def read_all(store: Store, job_id: str) -> Iterator[TaskRecord]:

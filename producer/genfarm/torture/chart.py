@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from genfarm.drawing import Line, Rect, Text, document, ticks
 from genfarm.torture.nemesis import Strike
 from genfarm.torture.report import Report
 
@@ -21,8 +22,6 @@ COLOURS = {
     "database": "#cc79a7",
 }
 CURVE = "#222222"
-#: Steps that an axis may have, each times a power of ten.
-ROUND = (1, 2, 5, 10)
 
 
 def draw(report: Report) -> str:
@@ -37,12 +36,8 @@ def draw(report: Report) -> str:
         _curve(counts, span, most),
         *_legend(report.strikes),
     ]
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="sans-serif" font-size="12">'
-    )
-    background = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
-    return "\n".join([head, background, *body, "</svg>", ""])
+    background = Rect(0, 0, WIDTH, HEIGHT, "white").svg()
+    return document(WIDTH, HEIGHT, [background, *body])
 
 
 def _x(seconds: float, span: float) -> float:
@@ -53,35 +48,26 @@ def _y(value: float, most: float) -> float:
     return HEIGHT - BOTTOM - value / most * (HEIGHT - TOP - BOTTOM)
 
 
-def _text(x: float, y: float, said: str, anchor: str = "middle", more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(said)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
-    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-    return f'<line {ends} stroke="{colour}"/>'
-
-
 def _frame(report: Report, span: float, most: float) -> Iterator[str]:
     verdict = report.verdict
     title = (
         f"genfarm torture, seed {report.seed}, {report.store}: {verdict.tasks} tasks, "
         f"{len(report.strikes)} faults, {len(report.breaches)} violations"
     )
-    yield _text(LEFT, 22, title, "start", ' font-size="15" font-weight="bold"')
+    yield Text(LEFT, 22, title, "start", size=15, is_bold=True).svg()
     bottom = HEIGHT - BOTTOM
-    for tick in _ticks(most, 5):
-        yield _line(LEFT, _y(tick, most), WIDTH - RIGHT, _y(tick, most), "#e8e8e8")
-        yield _text(LEFT - 8, _y(tick, most) + 4, f"{tick:g}", "end")
-    for tick in _ticks(span, 10):
-        yield _line(_x(tick, span), bottom, _x(tick, span), bottom + 5, CURVE)
-        yield _text(_x(tick, span), bottom + 20, f"{tick:g}")
-    yield _line(LEFT, bottom, WIDTH - RIGHT, bottom, CURVE)
-    yield _line(LEFT, TOP, LEFT, bottom, CURVE)
-    yield _text((LEFT + WIDTH - RIGHT) / 2, bottom + 38, "seconds since the first submission")
+    for tick in ticks(most, 5):
+        yield Line(LEFT, _y(tick, most), WIDTH - RIGHT, _y(tick, most), "#e8e8e8").svg()
+        yield Text(LEFT - 8, _y(tick, most) + 4, f"{tick:g}", "end").svg()
+    for tick in ticks(span, 10):
+        yield Line(_x(tick, span), bottom, _x(tick, span), bottom + 5, CURVE).svg()
+        yield Text(_x(tick, span), bottom + 20, f"{tick:g}").svg()
+    yield Line(LEFT, bottom, WIDTH - RIGHT, bottom, CURVE).svg()
+    yield Line(LEFT, TOP, LEFT, bottom, CURVE).svg()
+    yield Text((LEFT + WIDTH - RIGHT) / 2, bottom + 38, "seconds since the first submission").svg()
     middle = (TOP + bottom) / 2
-    turned = f' transform="rotate(-90 18 {middle:.0f})"'
-    yield _text(18, middle, "tasks ended a second", more=turned)
+    unit = Text(18, middle, "tasks ended a second").svg()
+    yield f'<g transform="rotate(-90 18 {middle:.0f})">{unit}</g>'
 
 
 def _marks(strikes: Sequence[Strike], began_at: float, span: float) -> Iterator[str]:
@@ -111,19 +97,10 @@ def _curve(counts: Counter[int], span: float, most: float) -> str:
 def _legend(strikes: Sequence[Strike]) -> Iterator[str]:
     counts = Counter(strike.family for strike in strikes)
     x, y = LEFT, HEIGHT - 24
-    yield f'<rect x="{x}" y="{y - 6}" width="18" height="2" fill="{CURVE}"/>'
-    yield _text(x + 24, y, "tasks", "start")
+    yield Rect(x, y - 6, 18, 2, CURVE).svg()
+    yield Text(x + 24, y, "tasks", "start").svg()
     x += 80
     for family, colour in COLOURS.items():
-        yield f'<rect x="{x}" y="{y - 11}" width="12" height="12" fill="{colour}"/>'
-        yield _text(x + 18, y, f"{family} ({counts[family]})", "start")
+        yield Rect(x, y - 11, 12, 12, colour).svg()
+        yield Text(x + 18, y, f"{family} ({counts[family]})", "start").svg()
         x += 122
-
-
-def _ticks(most: float, number: int) -> list[float]:
-    """At most `number` round values above 0 up to `most`."""
-    scale = 1.0
-    while most / (scale * ROUND[-1]) > number:
-        scale *= 10
-    step = next((scale * r for r in ROUND if most / (scale * r) <= number), scale * ROUND[-1])
-    return [step * n for n in range(1, int(most / step) + 1)]

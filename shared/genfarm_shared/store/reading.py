@@ -177,6 +177,11 @@ class Reading(Database):
             statement = statement.where(workers.c.state.in_(("alive", "draining")))
         return self.read(lambda c: [WorkerRecord(**r._mapping) for r in c.execute(statement)])
 
+    def count_states(self) -> dict[State, int]:
+        """How many tasks of the whole farm are in each state; reads an index of all of them."""
+        statement = select(tasks.c.state, func.count()).group_by(tasks.c.state)
+        return {State(state): n for state, n in self.read(lambda c: c.execute(statement).all())}
+
     def backlog(self) -> dict[str, dict[State, int]]:
         """Tasks that have not ended, by model and state: what scaling should look at."""
         open_states = [state for state in State if state not in TERMINAL]

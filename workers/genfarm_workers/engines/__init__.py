@@ -69,6 +69,11 @@ class Work:
         self.computed += computed
         self.useful += useful
 
+    def share_until(self, later: "Work") -> float:
+        """Which part of the row-steps from this moment to a later one was needed; 1 for none."""
+        computed = later.computed - self.computed
+        return (later.useful - self.useful) / computed if computed else 1.0
+
 
 class Engine(Protocol):
     """A loaded model that tasks are admitted to and that works in steps.
@@ -80,6 +85,8 @@ class Engine(Protocol):
 
     #: Most batch rows it holds at once; a task takes `Claim.rows` of them.
     slots: int
+    #: Added to at every device call.
+    work: Work
 
     def load(self) -> None:
         """Load weights and warm up. Raises ModelUnavailable, saying what is missing."""

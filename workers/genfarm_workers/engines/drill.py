@@ -16,7 +16,7 @@ from typing import Never
 from genfarm_shared.drill import SIDE, answer, pixels
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Glimpse, Output, Picture
+from genfarm_workers.engines import Glimpse, Output, Picture, Work
 from genfarm_workers.engines.registry import Tick, no_tick
 
 #: Tasks together from which a `oom-batch` runs out of memory.
@@ -28,6 +28,8 @@ class DrillEngine:
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.slots = entry.slots
+        #: A row-step is one task; nothing is padded.
+        self.work = Work()
         #: Whether loading fails, and how. The limit `sick_while` is for the worker: while that
         #: file exists, a probe of the device fails.
         self._load_fault = str(entry.limits.get("load_fault", ""))
@@ -55,6 +57,7 @@ class DrillEngine:
         over = [claim for end, claim in self._held.values() if end <= now]
         for claim in over:
             del self._held[claim.task_id]
+        self.work.add(computed=len(over), useful=len(over))
         return [_output(claim) for claim in over]
 
     def wakes_at(self, now: float) -> float | None:

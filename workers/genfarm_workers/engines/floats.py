@@ -12,7 +12,7 @@ import torch
 
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Glimpse, Output
+from genfarm_workers.engines import Glimpse, Output, Work
 from genfarm_workers.engines.registry import Tick, no_tick
 
 #: Values per device call. Large enough to hide the call, small enough to waste little
@@ -29,6 +29,8 @@ class FloatsEngine:
         self.slots = entry.slots
         self._device = device
         self._tasks: dict[str, Claim] = {}
+        #: A row-step is one value.
+        self.work = Work()
 
     def load(self) -> None:
         """Draw the weights on the CPU, so that every device type gets the same."""
@@ -70,6 +72,7 @@ class FloatsEngine:
     def _run(self, values: Sequence[float]) -> list[float]:
         """One output per value, in order."""
         chunks = -(-len(values) // CHUNK)
+        self.work.add(computed=chunks * CHUNK, useful=len(values))
         padded = torch.zeros(chunks * CHUNK, dtype=torch.float32)
         padded[: len(values)] = torch.tensor(values, dtype=torch.float32)
         parts = [self._forward(part) for part in padded.to(self._device).view(chunks, CHUNK, 1)]

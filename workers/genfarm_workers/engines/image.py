@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Glimpse, Output, Picture
+from genfarm_workers.engines import Glimpse, Output, Picture, Work
 from genfarm_workers.engines.diffusion import Painter, Row
 from genfarm_workers.engines.memory import free_memory, is_out_of_memory
 from genfarm_workers.engines.noise import derive_seed
@@ -37,6 +37,7 @@ class ImageEngine:
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.slots = entry.slots
+        self.work = Work()
         self._entry = entry
         self._device = device
         self._tick = tick

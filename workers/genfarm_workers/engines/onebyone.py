@@ -12,12 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from genfarm_shared.kinds import batch_key, check_params, find_kind
-from genfarm_shared.tasks import Claim
+from genfarm_workers.benchmark.bare import drive, make_claim
+from genfarm_workers.benchmark.stock import stock_call
 from genfarm_workers.catalog import ModelEntry, read_catalog
-from genfarm_workers.engines import Engine
 from genfarm_workers.engines.registry import build
-from genfarm_workers.engines.weights import find_weights
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MAX_NEW_TOKENS = 64
@@ -26,45 +24,10 @@ MAX_NEW_TOKENS = 64
 Call = Callable[[int], object]
 
 
-def stock_text(entry: ModelEntry) -> Call:
-    """transformers' own sampled `generate`, one prompt a call."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = find_weights(entry)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True).eval()
-    inputs = tokenizer("Once upon a time", return_tensors="pt")
-    options = {"max_new_tokens": MAX_NEW_TOKENS, "max_length": None, "temperature": 1.0}
-
-    def call(index: int) -> None:
-        torch.manual_seed(index)
-        with torch.inference_mode():
-            model.generate(**inputs, **options, do_sample=True)
-
-    return call
-
-
-def stock_picture(entry: ModelEntry) -> Call:
-    """diffusers' own pipeline, one picture a call."""
-    import torch
-    from diffusers import DiffusionPipeline
-
-    pipeline = DiffusionPipeline.from_pretrained(find_weights(entry), use_safetensors=True)
-    pipeline.set_progress_bar_config(disable=True)
-    width, height = entry.limits["size"]
-
-    def call(index: int) -> None:
-        pipeline(
-            _picture(index)["prompt"],
-            num_inference_steps=entry.limits["steps"],
-            guidance_scale=entry.limits["guidance_scale"],
-            width=width,
-            height=height,
-            generator=torch.Generator().manual_seed(index),
-        )
-
-    return call
+def alone(entry: ModelEntry, params: Callable[[int], dict[str, object]]) -> Call:
+    """The stock call, a task at a time."""
+    call = stock_call(entry)
+    return lambda number: call([params(number)])
 
 
 def batched(entry: ModelEntry, params: Callable[[int], dict[str, object]]) -> Call:
@@ -74,35 +37,22 @@ def batched(entry: ModelEntry, params: Callable[[int], dict[str, object]]) -> Ca
 
     def call(number: int) -> None:
         first = number * entry.slots
-        claims = [_claim(entry, i, params(i)) for i in range(first, first + entry.slots)]
-        engine.admit(claims)
-        _finish(engine, len(claims))
+        tasks = range(first, first + entry.slots)
+        drive(engine, [make_claim(entry, index, params(index)) for index in tasks])
 
     return call
 
 
-def compare(alone: Call, batch: Call, slots: int, rounds: int) -> tuple[float, float]:
+def compare(single: Call, batch: Call, slots: int, rounds: int) -> tuple[float, float]:
     """Median seconds a task takes alone and in a full batch, measured in turns."""
-    alone(0), batch(0)  # warm
+    single(0), batch(0)  # warm
     seconds: dict[str, list[float]] = {"alone": [], "batch": []}
     for number in range(1, rounds + 1):
-        for name, call in (("alone", alone), ("batch", batch)):
+        for name, call in (("alone", single), ("batch", batch)):
             began = time.perf_counter()
             call(number)
             seconds[name].append(time.perf_counter() - began)
     return statistics.median(seconds["alone"]), statistics.median(seconds["batch"]) / slots
-
-
-def _finish(engine: Engine, tasks: int) -> None:
-    while tasks:
-        tasks -= len(engine.step(time.monotonic()))
-
-
-def _claim(entry: ModelEntry, index: int, params: dict[str, object]) -> Claim:
-    checked = check_params(find_kind(entry.kind), params)
-    key = batch_key(entry.key, checked)
-    values = checked.model_dump()
-    return Claim(f"t{index}", "", 1, entry.kind, entry.key, key, 1, values, index)
 
 
 def _text(index: int) -> dict[str, object]:
@@ -127,8 +77,8 @@ def main() -> None:
     diffusers.logging.set_verbosity_error()
     catalog = read_catalog()
     stories, digits = catalog["stories"], catalog["digits"]
-    text = compare(stock_text(stories), batched(stories, _text), stories.slots, rounds)
-    image = compare(stock_picture(digits), batched(digits, _picture), digits.slots, rounds)
+    text = compare(alone(stories, _text), batched(stories, _text), stories.slots, rounds)
+    image = compare(alone(digits, _picture), batched(digits, _picture), digits.slots, rounds)
     found = {
         "text_seconds": text[0],
         "text_batched_seconds": text[1],

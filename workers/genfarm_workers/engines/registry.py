@@ -22,6 +22,7 @@ ENGINES = {
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
     "drill": "drill:DrillEngine",
+    "busy": "busy:BusyEngine",
 }
 
 

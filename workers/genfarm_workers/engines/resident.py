@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from genfarm_shared.tasks import Claim, Failure
-from genfarm_workers.engines import Engine, Glimpse, Output
+from genfarm_workers.engines import Engine, Glimpse, Output, Work
 from genfarm_workers.engines.ceilings import Ceilings
 from genfarm_workers.engines.memory import free_memory, is_device_lost, is_out_of_memory
 
@@ -62,6 +62,11 @@ class Resident:
         self._is_opaque = False
         #: How often memory ran out.
         self.shortages = 0
+
+    @property
+    def work(self) -> Work:
+        """What its engine has computed."""
+        return self._engine.work
 
     def enqueue(self, claim: Claim) -> None:
         self._waiting.setdefault(claim.batch_key, deque()).append(claim)

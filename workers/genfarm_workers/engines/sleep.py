@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Glimpse, Output
+from genfarm_workers.engines import Glimpse, Output, Work
 from genfarm_workers.engines.registry import Tick, no_tick
 
 
@@ -19,6 +19,8 @@ class SleepEngine:
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.slots = entry.slots
+        #: A row-step is one task; nothing is padded.
+        self.work = Work()
         #: Admitted, not yet seen by a step, so without a start.
         self._fresh: dict[str, Claim] = {}
         #: Task id to the moment it ends, in the seconds of `step`, and its claim.
@@ -40,6 +42,7 @@ class SleepEngine:
         woken = [claim for end, claim in self._asleep.values() if end <= now]
         for claim in woken:
             del self._asleep[claim.task_id]
+        self.work.add(computed=len(woken), useful=len(woken))
         return [
             Output(claim.task_id, output={"slept_seconds": claim.params["seconds"]})
             for claim in woken

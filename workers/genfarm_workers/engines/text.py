@@ -15,7 +15,7 @@ import torch
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Glimpse, Output
+from genfarm_workers.engines import Glimpse, Output, Work
 from genfarm_workers.engines.continuation import Continuation, continuations_of
 from genfarm_workers.engines.language import Language, load_language, tensor_of
 from genfarm_workers.engines.registry import Tick, no_tick
@@ -66,6 +66,7 @@ class TextEngine:
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.slots = entry.slots
+        self.work = Work()
         self._entry = entry
         self._device = device
         self._tasks: dict[str, _Task] = {}
