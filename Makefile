@@ -24,6 +24,7 @@ lint: $(VENV)/ready
 	$(BIN)/lint-imports
 
 bench: $(VENV)/ready
+	$(BIN)/python -m genfarm.benchmark.publish
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench_intake
 

@@ -23,6 +23,11 @@ class Taken:
     def __len__(self) -> int:
         return self._number
 
+    @property
+    def nbytes(self) -> int:
+        """What all of it takes."""
+        return len(self._hashes) * (self._hashes.itemsize + self._places.itemsize)
+
     def find(self, word: str) -> int | None:
         """Where that word was, None where it was not."""
         slot = self._slot(hash(word) & _BITS or 1)
