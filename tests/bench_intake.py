@@ -17,8 +17,8 @@ from pathlib import Path
 import redis
 from celery import Celery
 
+from genfarm.benchmark.places import own_redis
 from genfarm_shared.settings import Settings
-from tests.bench import _server
 from tests.waiting import until
 from tests.yard import Yard
 
@@ -82,7 +82,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {"stock": [], "farm": []}
     for _ in range(ROUNDS):
         for name, arm in (("stock", drain_stock), ("farm", drain_farm)):
-            with _server() as url:
+            with own_redis() as url:
                 rates[name].append(arm(url))
     median = {name: statistics.median(found) for name, found in rates.items()}
     for name, found in rates.items():
