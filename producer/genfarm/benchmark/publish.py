@@ -69,6 +69,7 @@ class Bench:
         self.hints = [Hint(f"job_19aab3c4d5e6f7a8b-{n}", KIND, KIND, KIND, 1) for n in range(total)]
         self.broker.publish(self.hints)
         self.messages: Sequence[Any] = self.redis.lrange(list_key(KIND, 0), 0, -1)
+        self.seed = 0
         self.empty = home / "empty.db"
         announce(f"sqlite:///{self.empty}")
         self.task: Any = _stock_task(url)
@@ -104,7 +105,8 @@ class Bench:
 
     def submit(self, farm: Farm) -> str:
         """Everything: checks, rows, messages. Returns the job's id."""
-        return farm.submit_many(KIND, self.prompts, params={"temperature": 0.7}).id
+        self.seed += self.total  # other content than before, or it would be the same job
+        return farm.submit_many(KIND, self.prompts, params={"seed": self.seed}).id
 
     def submit_arm(self, name: str, open_farm: Callable[[], Farm]) -> Arm:
         """Into a farm where nothing is open; counts rows and messages afterwards."""
