@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -136,8 +137,8 @@ class Link:
             return self._room
 
     def hand_on(self, queued: Sequence[Task] = (), *, are_all: bool = False) -> None:
-        """Publish what is written: first what was inserted as queued, then unless that is all
-        what is pending. An outage now is no fault: a keeper publishes later."""
+        """Publish what is written: what was inserted as queued, and unless that is all what is
+        pending. An outage now is no fault: a keeper publishes later."""
         hints = [
             Hint(task.id, task.kind, task.model, task.batch_key, task.rows, task.priority)
             for task in queued
@@ -149,7 +150,10 @@ class Link:
             if not are_all:
                 dispatch(self.store, self._broker, self.address.window)
         except Unreachable:
-            return  # the rows are safe, and every worker's keeper dispatches too
+            # The rows are safe, and every worker's keeper dispatches what is pending: at once,
+            # where of what is queued it would first have to miss the messages.
+            with suppress(Unreachable):
+                self.store.requeue([task.id for task in queued])
 
     def close(self) -> None:
         """Stop watching and let the connections go. A second call does nothing."""

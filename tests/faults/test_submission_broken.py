@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from genfarm import Farm, ItemTimeout
+from genfarm import Farm, ItemTimeout, Unreachable
 from genfarm_shared.keeper import Keeper
+from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import State
@@ -73,6 +74,18 @@ def test_what_was_queued_but_not_published_is_sent_by_the_next_comparison(
     keeper.tick(settings.reconcile_seconds)
     assert len(broker.task_ids()) == 1500
     assert job.status().counts[State.QUEUED] == 1500
+
+
+def test_what_the_broker_did_not_take_is_left_for_the_keepers(
+    farm: Farm,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cut_off(*_given: object) -> None:
+        raise Unreachable("cut off")
+
+    monkeypatch.setattr(Broker, "publish", cut_off)
+    job = farm.submit_many("sleep", [0.0] * 3)
+    assert job.status().counts[State.PENDING] == job.total == 3
 
 
 def test_waiting_for_a_job_whose_producer_has_gone_says_so(
