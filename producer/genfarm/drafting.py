@@ -15,11 +15,11 @@ from genfarm_shared.errors import InvalidTask, JobConflict
 from genfarm_shared.kinds import Kind, batch_key, check_params, encode_params
 from genfarm_shared.tasks import Task, TaskRecord
 
-#: Tasks that a survey holds, so that their inputs need not be read and checked again: 40,000
+#: What tasks a survey may hold, so that their inputs need not be read and checked again: 65,000
 #: with an ordinary prompt. More would be felt in a producer's memory.
 HELD_BYTES = 32 * 2**20
-#: What a task takes besides its id and parameters. Measured with tracemalloc.
-TASK_BYTES = 500
+#: What a task takes besides its custom_id and parameters, by tracemalloc.
+TASK_BYTES = 360
 
 
 @dataclass(frozen=True, slots=True)
