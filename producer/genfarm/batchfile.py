@@ -21,7 +21,8 @@ MAX_ID = 200
 SUFFIXES = (".txt", ".jsonl", ".csv")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each input, and a frozen record takes four times as long to make.
+@dataclass(slots=True)
 class Given:
     """One input as it was given."""
 
@@ -95,10 +96,9 @@ class _Naming:
         self.ids = (id_from,) if isinstance(id_from, str) else ID_NAMES
 
     def row(self, index: int, line: int | None, value: object) -> Given:
-        if not isinstance(value, Mapping):
-            return Given(
-                index, line, {self.main: _plain(value)}, self._computed(index, line, value)
-            )
+        if type(value) is str or not isinstance(value, Mapping):
+            custom_id = None if self._id_from is None else self._computed(index, line, value)
+            return Given(index, line, {self.main: _plain(value)}, custom_id)
         values = dict(value)
         found = [str(values.pop(name)) for name in self.ids if values.get(name) is not None]
         plain = {name: _plain(v) for name, v in values.items() if name not in self.ids}
@@ -146,6 +146,8 @@ def _place(file: str | None, index: int, line: int | None) -> str:
 
 def _plain(value: Any) -> Any:
     """numpy's scalars and arrays as Python's own, tuples as the lists that JSON has."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, tuple):
         return list(value)
     return value.tolist() if hasattr(value, "tolist") else value

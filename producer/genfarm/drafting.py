@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from genfarm.batchfile import MAX_ID, Given, Source
+from genfarm.taken import Taken
 from genfarm_shared.errors import InvalidTask, JobConflict
-from genfarm_shared.kinds import Kind, batch_key, check_params
+from genfarm_shared.kinds import Kind, batch_key, check_params, encode_params
 from genfarm_shared.tasks import Task, TaskRecord
+
+#: What tasks a survey may hold, so that their inputs need not be read and checked again: 65,000
+#: with an ordinary prompt. More would be felt in a producer's memory.
+HELD_BYTES = 32 * 2**20
+#: What a task takes besides its custom_id and parameters, by tracemalloc.
+TASK_BYTES = 360
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Survey:
     total: int
     #: Hex sha256 over kind, model and every task's id and parameters.
     digest: str
+    #: Every task, where all of them take no more than HELD_BYTES; else None.
+    tasks: list[Task] | None
 
 
 def default_id(index: int) -> str:
@@ -48,23 +57,33 @@ def default_id(index: int) -> str:
 
 def draft(order: Order, source: Source, job_id: str) -> Iterator[Task]:
     """The tasks of those inputs, in their order. Raises InvalidTask at the first fault."""
-    ids = _Ids(source)
+    ids, keys = _Ids(source), dict[tuple[object, ...], str]()
+    name, model, priority, common = order.kind.name, order.model, order.priority, order.params
+    base_seed = order.base_seed
     for given in source.read():
-        custom_id = ids.take(given)
-        params = _check(order, source, given)
-        values = params.model_dump()
+        index, custom_id = given.index, ids.take(given)
+        values = {**common, "seed": base_seed + index, **given.values}
+        try:
+            params = check_params(order.kind, values)
+        except InvalidTask as error:
+            where = source.place(index, given.line)
+            raise InvalidTask(f"{where}: {error}", param=error.param, index=index) from None
+        shape = params.shape()
+        key = keys.get(shape)
+        if key is None:
+            key = keys[shape] = batch_key(model, params)
         yield Task(
-            id=f"{job_id}-{given.index}",
-            job_id=job_id,
-            index=given.index,
-            custom_id=custom_id,
-            kind=order.kind.name,
-            model=order.model,
-            batch_key=batch_key(order.model, params),
-            rows=params.rows(),
-            params=values,
-            seed=values["seed"],
-            priority=order.priority,
+            f"{job_id}-{index}",
+            job_id,
+            index,
+            custom_id,
+            name,
+            model,
+            key,
+            params.rows(),
+            encode_params(params),
+            values["seed"],
+            priority,
         )
 
 
@@ -90,16 +109,20 @@ def check_order(order: Order) -> None:
         )
 
 
-def survey(order: Order, source: Source) -> Survey:
-    """Check every input and sum them up, holding none. Raises InvalidTask."""
-    summing = Digest(order)
-    total = 0
-    for task in draft(order, source, ""):
-        summing.add(task)
+def survey(order: Order, source: Source, job_id: str) -> Survey:
+    """Check every input and sum them up, holding few. Raises InvalidTask."""
+    summing, total, size = Digest(order), 0, 0
+    held: list[Task] | None = []
+    for task in draft(order, source, job_id):
+        size += summing.add(task)
         total += 1
+        if held is not None:
+            held.append(task)
+            if size + total * TASK_BYTES > HELD_BYTES:
+                held = None
     if not total and source.file is not None:
         raise InvalidTask(f"{source.file} holds no input", param="inputs")
-    return Survey(total, summing.hexdigest())
+    return Survey(total, summing.hexdigest(), held)
 
 
 class Digest:
@@ -108,9 +131,12 @@ class Digest:
     def __init__(self, order: Order) -> None:
         self._sum = hashlib.sha256(f"{order.kind.name}\n{order.model}\n".encode())
 
-    def add(self, task: Task) -> None:
-        # Parameters come in the order of their class, so nothing needs sorting.
-        self._sum.update(json.dumps([task.custom_id, task.params]).encode())
+    def add(self, task: Task) -> int:
+        """Sum a task up; returns how many bytes that was."""
+        # Neither holds a NUL. Parameters come in the order of their class: nothing to sort.
+        content = f"{task.custom_id}\0{task.params}\0".encode()
+        self._sum.update(content)
+        return len(content)
 
     def hexdigest(self) -> str:
         return self._sum.hexdigest()
@@ -126,7 +152,8 @@ def check_same(job: str, chunk: Iterable[Task], records: Iterable[TaskRecord]) -
         record = known.get(task.index)
         if record is None:
             continue
-        now = {"custom_id": task.custom_id, **task.params}
+        params = json.loads(task.params) if isinstance(task.params, str) else task.params
+        now = {"custom_id": task.custom_id, **params}
         before = {"custom_id": record.custom_id, **record.params}
         for name in now | before:
             if now.get(name) != before.get(name):
@@ -146,57 +173,49 @@ def _short(value: object) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
-def _check(order: Order, source: Source, given: Given) -> Any:
-    seed = {"seed": order.base_seed + given.index}
-    try:
-        return check_params(order.kind, {**order.params, **seed, **given.values})
-    except InvalidTask as error:
-        where = source.place(given.index, given.line)
-        raise InvalidTask(f"{where}: {error}", param=error.param, index=given.index) from None
-
-
 class _Ids:
     """The custom_ids given so far. Holds only those that users gave."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._taken: dict[str, Given] = {}
+        #: By its place: the line of a file, else the index.
+        self._taken = Taken()
         self._first_nameless: Given | None = None
 
     def take(self, given: Given) -> str:
-        custom_id = given.custom_id
-        if custom_id is None:
+        if given.custom_id is None:
             custom_id = default_id(given.index)
             self._first_nameless = self._first_nameless or given
+            earlier = self._taken.find(custom_id) if self._taken else None
         else:
+            custom_id = given.custom_id
             self._check_shape(given, custom_id)
-        earlier = self._taken.get(custom_id) or self._nameless_twin(given, custom_id)
+            earlier = self._nameless_twin(given, custom_id)
+            if earlier is None:
+                earlier = self._taken.put(custom_id, _place_of(given))
         if earlier is not None:
+            line = None if given.line is None else earlier
             raise InvalidTask(
                 f"{self._place(given)}: custom_id {custom_id!r} is taken by "
-                f"{self._place(earlier)}; give every input its own",
+                f"{self._source.place(earlier, line)}; give every input its own",
                 param="custom_id",
                 index=given.index,
             )
-        if given.custom_id is not None:
-            # Without the values: a file's prompts must not be held.
-            self._taken[custom_id] = Given(given.index, given.line, {})
         return custom_id
 
-    def _nameless_twin(self, given: Given, custom_id: str) -> Given | None:
-        """An earlier input without an id, whose number this id may repeat."""
+    def _nameless_twin(self, given: Given, custom_id: str) -> int | None:
+        """The place of an earlier input without an id, whose number this id may repeat."""
         first = self._first_nameless
-        if given.custom_id is None or first is None or not custom_id.isdecimal():
+        if first is None or not custom_id.isdecimal():
             return None
         number = int(custom_id) if len(custom_id) < 12 else given.index
         is_number = default_id(number) == custom_id and first.index <= number < given.index
-        return first if is_number else None
+        return _place_of(first) if is_number else None
 
     def _check_shape(self, given: Given, custom_id: str) -> None:
         # Half of a pair of surrogates, which JSON can spell, is no character to any store.
-        is_text = (
-            "\x00" not in custom_id and custom_id.encode(errors="ignore").decode() == custom_id
-        )
+        is_text = custom_id.isascii() or custom_id.encode(errors="ignore").decode() == custom_id
+        is_text = is_text and "\x00" not in custom_id
         if not 1 <= len(custom_id) <= MAX_ID or not is_text:
             raise InvalidTask(
                 f"{self._place(given)}: custom_id has {len(custom_id)} characters; expected 1 to "
@@ -207,3 +226,7 @@ class _Ids:
 
     def _place(self, given: Given) -> str:
         return self._source.place(given.index, given.line)
+
+
+def _place_of(given: Given) -> int:
+    return given.index if given.line is None else given.line

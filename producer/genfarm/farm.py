@@ -12,12 +12,13 @@ from genfarm import page
 from genfarm.flow import flow
 from genfarm.item import Item, watched_items
 from genfarm.job import Job, find_job
+from genfarm.label import OnConflict
 from genfarm.link import Link, address_of, locate
 from genfarm.models import Model, list_models
 from genfarm.request import Deadline, Options, prepare
 from genfarm.result import Errors, Result, check_errors
 from genfarm.room import WhenFull
-from genfarm.submission import OnConflict, write
+from genfarm.submission import write
 from genfarm_shared.kinds import find_kind
 from genfarm_shared.settings import Settings, masked
 from genfarm_shared.tasks import State, WorkerRecord

@@ -7,9 +7,10 @@ on a thread its author did not think of.
 from collections.abc import Iterator
 
 from genfarm.following import Ordered, Pacer, Unordered
+from genfarm.label import Request
 from genfarm.link import Link
 from genfarm.result import Errors, Result, make_result, sift
-from genfarm.submission import Request, Stream
+from genfarm.submission import Stream
 
 #: Inputs written ahead of the results taken: one window of the broker.
 READ_AHEAD = 10_000

@@ -8,6 +8,8 @@ doors. Knows no job and no task.
 import os
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +23,7 @@ from genfarm_shared.live import Live
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
+from genfarm_shared.tasks import Hint, Task
 
 _NO_FARM = (
     "Start one here with `genfarm up` (or `Farm.local()` in Python), or set GENFARM_BROKER "
@@ -143,13 +146,24 @@ class Link:
             self._check_open()
             return self._room
 
-    def hand_on(self) -> None:
-        """Publish what is written. An outage now is no fault: a keeper publishes later."""
+    def hand_on(self, queued: Sequence[Task] = (), *, are_all: bool = False) -> None:
+        """Publish what is written: what was inserted as queued, and unless that is all what is
+        pending. An outage now is no fault: a keeper publishes later."""
+        hints = [
+            Hint(task.id, task.kind, task.model, task.batch_key, task.rows, task.priority)
+            for task in queued
+        ]
         try:
             self.check_broker()
-            dispatch(self.store, self._broker, self.address.window)
+            if hints:
+                self._broker.publish(hints)
+            if not are_all:
+                dispatch(self.store, self._broker, self.address.window)
         except Unreachable:
-            return  # the rows are safe, and every worker's keeper dispatches too
+            # The rows are safe, and every worker's keeper dispatches what is pending: at once,
+            # where of what is queued it would first have to miss the messages.
+            with suppress(Unreachable):
+                self.store.requeue([task.id for task in queued])
 
     def close(self) -> None:
         """Stop watching and let the connections go. A second call does nothing."""

@@ -10,10 +10,10 @@ from typing import Any, TypedDict
 
 from genfarm.batchfile import open_source
 from genfarm.drafting import Order, check_order
+from genfarm.label import Label, OnConflict, Request
 from genfarm.link import Link
 from genfarm.models import choose_model, list_models
 from genfarm.room import WhenFull
-from genfarm.submission import Label, OnConflict, Request
 from genfarm_shared.errors import InvalidTask, NotFound
 from genfarm_shared.kinds import Kind, find_kind
 

@@ -19,6 +19,7 @@ from genfarm_shared.liveness import is_gone
 from genfarm_shared.queue import Broker
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
+from genfarm_shared.store.dispatching import ROUND
 from genfarm_shared.tasks import WorkerRecord
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,18 @@ IN_FLIGHT = 2.0
 def dispatch(store: Store, broker: Broker, window: int) -> int:
     """Publish what is pending, as far as the window allows; returns how many.
 
-    A crash between the two steps leaves rows that say queued and have no
-    message: `reconcile` finds those.
+    A round at a time, so that nobody waits long for the database and little is between the
+    two. A crash there leaves rows that say queued and have no message: `reconcile` finds
+    those.
     """
-    hints = store.dispatch(window)
-    if hints:
+    published = 0
+    while hints := store.dispatch(window):
         broker.publish(hints)
-    return len(hints)
+        published += len(hints)
+        # Not until nothing is left: while the workers are as fast, that is never.
+        if len(hints) < ROUND or published >= window:
+            break
+    return published
 
 
 class Keeper:

@@ -28,6 +28,7 @@ from redis.retry import Retry
 from genfarm_shared.errors import Unreachable
 from genfarm_shared.messages import (
     STEPS,
+    new_tag,
     queue_name,
     step_of,
     task_id_of,
@@ -207,22 +208,24 @@ class Broker:
         return signs
 
     def publish(self, hints: Sequence[Hint]) -> None:
-        """Send one message a task, in the order given, through one pipeline."""
-        self.push([(hint, write_message(hint)) for hint in hints])
+        """Send one message a task, in the order given, some thousand at a time."""
+        tag = new_tag()
+        for start in range(0, len(hints), 5 * CHUNK):
+            part = hints[start : start + 5 * CHUNK]
+            self.push([(hint, write_message(hint, tag)) for hint in part])
 
     def push(self, messages: Sequence[tuple[Hint, str | bytes]]) -> None:
         """Put messages to the end of the lists that their hints name, a redo to the front."""
-        lists: dict[tuple[str, bool], list[str | bytes]] = {}
+        lists: dict[tuple[str, int, bool], list[str | bytes]] = {}
         for hint, message in messages:
-            key = list_key(hint.model, hint.priority)
-            lists.setdefault((key, hint.is_redo), []).append(message)
+            lists.setdefault((hint.model, hint.priority, hint.is_redo), []).append(message)
         with self._answering():
             pipeline = self._redis.pipeline(transaction=False)
-            for (key, is_redo), found in lists.items():
+            for (model, priority, is_redo), found in lists.items():
                 push = pipeline.rpush if is_redo else pipeline.lpush
                 for start in range(0, len(found), CHUNK):
-                    push(key, *found[start : start + CHUNK])
-            for model in {hint.model for hint, _ in messages}:
+                    push(list_key(model, priority), *found[start : start + CHUNK])
+            for model in {model for model, _, _ in lists}:
                 pipeline.zadd(bell_key(queue_name(model)), RING)
             pipeline.execute()
 
@@ -233,7 +236,7 @@ class Broker:
             for key in self._redis.scan_iter(match=f"{PREFIX}model.*", count=1000, _type="list"):
                 for start in range(0, self._redis.llen(key), CHUNK):
                     messages = self._redis.lrange(key, start, start + CHUNK - 1)
-                    found.update(map(_task_id, messages))
+                    found.update(task_id_of(_bytes(message)) or "" for message in messages)
             for worker_id in self._hands():
                 entries = self._redis.hvals(f"{PREFIX}unacked.{worker_id}")
                 found.update(map(_held_id, entries))
@@ -307,13 +310,9 @@ def _step_key(queue: str, step: int) -> str:
     return f"{PREFIX}{queue}" + (f":{step}" if step else "")
 
 
-def _task_id(message: bytes | str) -> str:
-    return task_id_of(_bytes(message)) or ""
-
-
 def _held_id(entry: bytes | str) -> str:
     found = unwrap(_bytes(entry))
-    return _task_id(found[1]) if found else ""
+    return task_id_of(found[1]) or "" if found else ""
 
 
 def _bytes(value: bytes | str) -> bytes:

@@ -102,7 +102,14 @@ tasks = Table(
     # Led by the job and not by the state: a leading state column tempts SQLite's planner
     # away from the primary key (13 times slower claims).
     Index("ix_tasks_job_state", "job_id", "state"),
-    Index("ix_tasks_job_finished", "job_id", "finished_at"),
+    # Of what has ended only, so that neither an insert nor a claim has it to keep.
+    Index(
+        "ix_tasks_job_finished",
+        "job_id",
+        "finished_at",
+        sqlite_where=text("finished_at IS NOT NULL"),
+        postgresql_where=text("finished_at IS NOT NULL"),
+    ),
 )
 for _state, _columns in (
     (State.PENDING, ("priority", "job_id", "index")),

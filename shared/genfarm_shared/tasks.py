@@ -52,7 +52,9 @@ TERMINAL = frozenset(
 ALONE = "alone:"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as the hint below is not: one is made for every task on its way in, and a frozen
+# record takes four times as long to make.
+@dataclass(slots=True)
 class Task:
     """One request as the producer writes it down."""
 
@@ -70,17 +72,18 @@ class Task:
     batch_key: str
     #: How many rows of a batch it takes (its `n`).
     rows: int
-    #: Checked parameters of its kind, defaults filled in.
-    params: Mapping[str, Any]
+    #: Checked parameters of its kind, defaults filled in; where there are many tasks, as the JSON
+    #: object that the store keeps, so that they are encoded once.
+    params: Mapping[str, Any] | str
     #: Alone decides the output.
     seed: int
     #: 0 is normal, 9 the most urgent.
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Hint:
-    """What a message says of a task: enough to route and gather, nothing to run."""
+    """What a message says of a task: enough to route and gather, nothing to run. Never changed."""
 
     task_id: str
     kind: str

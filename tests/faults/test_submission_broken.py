@@ -6,8 +6,12 @@ import threading
 
 import pytest
 
-from genfarm import Farm, ItemTimeout
+from genfarm import Farm, ItemTimeout, Unreachable
+from genfarm_shared.keeper import Keeper
+from genfarm_shared.queue import Broker
+from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
+from genfarm_shared.tasks import State
 from tests.client.conftest import empty_store, farm  # noqa: F401  # fixtures
 from tests.shared.test_store import fail_after_commit
 
@@ -15,22 +19,27 @@ from tests.shared.test_store import fail_after_commit
 PRODUCER = """
 import sys
 from genfarm import Farm
+from genfarm_shared.queue import Broker
 from genfarm_shared.store import Store
 
-def hang(store, job_id, total):
+def hang(*_given):
     print("inserted", flush=True)
     sys.stdin.read()
 
-Store.seal = hang
+room, verb = {"seal": (Store, "seal"), "publish": (Broker, "publish")}[sys.argv.pop(1)]
+setattr(room, verb, hang)
 Farm(*sys.argv[1:]).submit_many("sleep", [0.0] * 1500, name="nightly")
 """
 
 
-def begun_by_a_killed_producer(farm: Farm) -> None:  # noqa: F811
+def begun_by_a_killed_producer(farm: Farm, until: str = "seal") -> None:  # noqa: F811
+    """Of 1,500 tasks; it dies when it comes to that verb."""
     address = farm._link.address
     places = (address.store, address.broker, address.artifacts)
     with subprocess.Popen(
-        [sys.executable, "-c", PRODUCER, *places], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", PRODUCER, until, *places],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as producer:
         assert producer.stdout is not None
         assert producer.stdout.readline() == b"inserted\n"
@@ -46,6 +55,37 @@ def test_a_producer_killed_before_the_seal_is_completed_by_the_same_call(
     job = farm.submit_many("sleep", [0.0] * 1500, name="nightly")
     assert (job.id, job.total) == (left.id, 1500)
     assert sum(job.status().counts.values()) == 1500
+    # Rows of the dead producer's say queued; no message of theirs was ever sent.
+    assert len(farm._link._broker.task_ids()) == 1500
+
+
+def test_what_was_queued_but_not_published_is_sent_by_the_next_comparison(
+    farm: Farm,  # noqa: F811
+) -> None:
+    farm._link.check_broker()
+    store, broker = farm._link.store, farm._link._broker
+    settings = Settings.load(broker=farm._link.address.broker)
+    keeper = Keeper(store, broker, settings)
+    keeper.tick(0.0)
+    begun_by_a_killed_producer(farm, "publish")
+    job = farm.job("nightly")
+    assert (job.total, broker.task_ids()) == (1500, set())
+    store.write(lambda c: c.exec_driver_sql("UPDATE tasks SET queued_at = queued_at - 9"))
+    keeper.tick(settings.reconcile_seconds)
+    assert len(broker.task_ids()) == 1500
+    assert job.status().counts[State.QUEUED] == 1500
+
+
+def test_what_the_broker_did_not_take_is_left_for_the_keepers(
+    farm: Farm,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cut_off(*_given: object) -> None:
+        raise Unreachable("cut off")
+
+    monkeypatch.setattr(Broker, "publish", cut_off)
+    job = farm.submit_many("sleep", [0.0] * 3)
+    assert job.status().counts[State.PENDING] == job.total == 3
 
 
 def test_waiting_for_a_job_whose_producer_has_gone_says_so(

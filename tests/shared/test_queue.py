@@ -64,6 +64,28 @@ def test_a_broker_that_is_down_is_named_without_its_password() -> None:
         Broker("redis://:secret@127.0.0.1:1/0").ping()
 
 
+def test_no_two_messages_bear_one_tag(broker_url: str) -> None:
+    """A worker holds messages by their tags: one of the same tag would take another's place."""
+    hints = [Hint(f"job1-{n}", "sleep", "sleep", "sleep", 1) for n in range(20)]
+    for _ in range(2):
+        Broker(broker_url).publish(hints)
+    with redis.Redis.from_url(broker_url) as client:
+        found = client.lrange(f"{PREFIX}model.sleep:9", 0, -1)
+    assert len({json.loads(raw)["properties"]["delivery_tag"] for raw in found}) == 40
+
+
+def test_a_window_is_filled_in_rounds_that_are_published_one_by_one(
+    store: Store, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genfarm_shared.store.dispatching.ROUND", 4)
+    monkeypatch.setattr("genfarm_shared.keeper.ROUND", 4)
+    jobs = [add_job(store, 10), add_job(store, 10)]
+    broker = Broker(broker_url)
+    assert {hint.task_id[:-7] for hint in store.dispatch(20)} == {job.id for job in jobs}
+    assert dispatch(store, broker, 15) == 11
+    assert len(broker.task_ids()) == 11
+
+
 @pytest.fixture
 def keeper(store: Store, broker_url: str) -> Keeper:
     return Keeper(store, Broker(broker_url), Settings.load(broker=broker_url, lease_seconds=5))

@@ -1,6 +1,7 @@
 """How the databases go about the statements that every task costs."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
@@ -33,3 +34,43 @@ def test_a_claim_and_a_commit_look_at_no_other_task(store: Store) -> None:
     assert len(looks) >= 3
     keys = re.compile(r"(sqlite_autoindex|pk)_(tasks|attempts)")
     assert not [plan for plan in looks if not keys.search(plan) and "Heap" not in plan], plans
+
+
+def test_dispatch_sorts_no_backlog(tmp_path: Path) -> None:
+    """SQLite's planner likes to read all pending rows of the released jobs, and to sort them."""
+    store = Store(f"sqlite:///{tmp_path / 'farm.db'}")
+    for _ in range(3):
+        add_job(store, 100)
+    plans: list[str] = []
+
+    @event.listens_for(store._engine, "before_cursor_execute")
+    def explain(_c: object, cursor: Any, statement: str, values: Any, *_rest: object) -> None:
+        if "heads" in statement:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            plans.extend(str(row[-1]) for row in cursor.fetchall())
+
+    assert len(store.dispatch(10)) == 10
+    looks = [plan for plan in plans if " tasks " in plan]
+    assert len(looks) == 2
+    assert all(plan.startswith("SEARCH tasks USING INDEX ix_tasks_pending") for plan in looks)
+    store.close()
+
+
+def test_what_has_ended_is_found_by_its_own_index(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'farm.db'}")
+    job = add_job(store, 3)
+    plans: list[str] = []
+
+    @event.listens_for(store._engine, "before_cursor_execute")
+    def explain(_c: object, cursor: Any, statement: str, values: Any, *_rest: object) -> None:
+        if statement.startswith("SELECT"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            plans.extend(str(row[-1]) for row in cursor.fetchall())
+
+    store.read_ended(job.id, 0.0, 10)
+    store.read_ended(job.id, 0.0, 10, last_id=ids(job, 1)[0])
+    store.pace(job.id, 60.0)
+    looks = [plan for plan in plans if " tasks " in plan]
+    assert len(looks) == 4
+    assert all("ix_tasks_job_finished" in plan for plan in looks), looks
+    store.close()

@@ -1,6 +1,7 @@
 """The store: every fact of the farm, and the only room that speaks SQL.
 
-    submitting.py   what a producer writes: jobs and their tasks
+    submitting.py   what a producer writes: jobs, their seals, a person's later word
+    inserting.py    the tasks of a job, many at once
     attending.py    what a worker writes of itself: its beat, its end
     working.py      what a worker writes of its tasks: claims, outcomes
     burying.py      messages that nobody could use
@@ -19,13 +20,16 @@ from genfarm_shared.store.books import Books
 from genfarm_shared.store.burying import Burying
 from genfarm_shared.store.database import Database
 from genfarm_shared.store.dispatching import Dispatching
+from genfarm_shared.store.inserting import Inserting
 from genfarm_shared.store.mending import Mending
 from genfarm_shared.store.reading import Reading
 from genfarm_shared.store.submitting import Submitting
 from genfarm_shared.store.working import Working
 
 
-class Store(Submitting, Dispatching, Attending, Burying, Working, Mending, Reading, Books):
+class Store(
+    Submitting, Inserting, Dispatching, Attending, Burying, Working, Mending, Reading, Books
+):
     """One farm's store. Safe for many threads; one per process is enough.
 
     Every method raises Unreachable when the database does not answer within

@@ -4,7 +4,17 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import (
+    CTE,
+    Connection,
+    Integer,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from genfarm_shared.schema import jobs, tasks
 from genfarm_shared.store.database import RETRY_LONGEST, Database
@@ -12,6 +22,32 @@ from genfarm_shared.tasks import ALONE, Hint, State
 
 #: Jobs that one round of dispatch serves; the rest wait for the next round.
 JOBS_PER_ROUND = 64
+#: The priorities that there are.
+LEVELS = 10
+#: Tasks that one round queues: some 40 ms under SQLite's one write lock.
+ROUND = 2000
+
+
+_ANY_PENDING = select(tasks.c.id).where(tasks.c.state == State.PENDING).limit(1)
+
+
+def _heads() -> CTE:
+    """Each priority and job that has a pending task, by one probe of the index for each.
+
+    A DISTINCT, or a search that passes over the rows of jobs that must wait, reads a million
+    pending rows under SQLite's one write lock. The last of a level has no job.
+    """
+    each = [select(literal_column(str(n), Integer).label("priority")) for n in range(LEVELS)]
+    levels = union_all(*each).subquery("levels")
+    last = select(func.max(tasks.c.job_id)).where(tasks.c.state == State.PENDING)
+    top = last.where(tasks.c.priority == levels.c.priority).scalar_subquery()
+    heads = select(levels.c.priority, top.label("job_id")).cte("heads", recursive=True)
+    same = (tasks.c.priority == heads.c.priority, tasks.c.job_id < heads.c.job_id)
+    below = select(heads.c.priority, last.where(*same).scalar_subquery())
+    return heads.union_all(below.where(heads.c.job_id.is_not(None)))
+
+
+_HEADS = _heads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +59,24 @@ class _Ready:
     model: str
 
 
+def vacancy(connection: Connection, model: str, window: int) -> int:
+    """How many tasks of that model may go to Redis at once; none while anything is pending,
+    because which of those is next is for dispatch to say."""
+    if connection.execute(_ANY_PENDING).first() is not None:
+        return 0
+    queued = select(func.count()).where(tasks.c.state == State.QUEUED, tasks.c.model == model)
+    return max(window - int(connection.execute(queued).scalar_one()), 0)
+
+
 class Dispatching(Database):
     """The one verb that queues tasks."""
 
     def dispatch(self, window: int) -> list[Hint]:
-        """Make pending tasks queued while fewer than `window` of their model are.
+        """Make pending tasks queued while fewer than `window` of their model are, ROUND at most.
 
-        The caller publishes them. The most urgent first; jobs of one priority
-        take turns. A window a model, so that one whose workers are gone does
-        not keep the others from theirs.
+        The caller publishes them, and may ask again where it got ROUND. The
+        most urgent first; jobs of one priority take turns. A window a model, so
+        that one whose workers are gone does not keep the others from theirs.
         """
 
         def work(connection: Connection) -> list[Hint]:
@@ -42,7 +87,8 @@ class Dispatching(Database):
             ready = self._ready(connection, [model for model, left in room.items() if left <= 0])
             rivals = Counter((job.priority, job.model) for job in ready)
             for job in ready:
-                share = -(-room.get(job.model, window) // rivals[job.priority, job.model])
+                left = min(room.get(job.model, window), ROUND - len(hints))
+                share = -(-left // rivals[job.priority, job.model])
                 rivals[job.priority, job.model] -= 1
                 taken = self._take(connection, job, share, now) if share > 0 else []
                 room[job.model] = room.get(job.model, window) - len(taken)
@@ -52,8 +98,7 @@ class Dispatching(Database):
         return self.write(work) if self._has_pending() else []
 
     def _has_pending(self) -> bool:
-        statement = select(tasks.c.id).where(tasks.c.state == State.PENDING).limit(1)
-        return self.read(lambda c: c.execute(statement).first()) is not None
+        return self.read(lambda c: c.execute(_ANY_PENDING).first()) is not None
 
     def _room(self, connection: Connection, window: int) -> dict[str, int]:
         """How many more tasks of each model may be queued; a model with none queued is left out."""
@@ -65,28 +110,16 @@ class Dispatching(Database):
         return {model: window - number for model, number in connection.execute(queued)}
 
     def _ready(self, connection: Connection, full: Collection[str]) -> list[_Ready]:
-        """Jobs that have released pending tasks, most urgent first.
-
-        One index probe a job, because a DISTINCT over a million pending rows takes
-        longer than the keeper's round.
-        """
-        released = select(jobs.c.id).where(jobs.c.released, jobs.c.model.not_in(full))
-        probe = (
-            select(tasks.c.priority, tasks.c.job_id, tasks.c.model)
-            .where(tasks.c.state == State.PENDING, tasks.c.job_id.in_(released.scalar_subquery()))
-            .order_by(tasks.c.priority.desc(), tasks.c.job_id.desc())
-            .limit(1)
+        """Jobs that have released pending tasks, most urgent first."""
+        open_to_us = (jobs.c.released, jobs.c.model.not_in(full))
+        found = (
+            select(_HEADS.c.priority, _HEADS.c.job_id, jobs.c.model)
+            .join(jobs, jobs.c.id == _HEADS.c.job_id)
+            .where(*open_to_us)
+            .order_by(_HEADS.c.priority.desc(), _HEADS.c.job_id.desc())
+            .limit(JOBS_PER_ROUND)
         )
-        found: list[_Ready] = []
-        after = None
-        while len(found) < JOBS_PER_ROUND:
-            row = connection.execute(probe if after is None else probe.where(after)).first()
-            if row is None:
-                break
-            found.append(_Ready(row.priority, row.job_id, row.model))
-            same_level = and_(tasks.c.priority == row.priority, tasks.c.job_id < row.job_id)
-            after = or_(tasks.c.priority < row.priority, same_level)
-        return found
+        return [_Ready(*row) for row in connection.execute(found)]
 
     def _take(self, connection: Connection, job: _Ready, share: int, now: float) -> list[Hint]:
         chosen = (

@@ -121,9 +121,11 @@ class Reading(Database):
 
         def work(connection: Connection) -> Pace:
             mine = tasks.c.job_id == job_id
-            recent = tasks.c.finished_at > self.clock(connection) - seconds
+            ended = tasks.c.finished_at
+            recent = ended > self.clock(connection) - seconds
             number = connection.execute(select(func.count()).where(mine, recent)).scalar_one()
-            last = connection.execute(select(func.max(tasks.c.finished_at)).where(mine))
+            # Said, though a maximum never is null: only so does the index of ended tasks serve.
+            last = connection.execute(select(func.max(ended)).where(mine, ended.is_not(None)))
             return Pace(number, last.scalar_one())
 
         return self.read(work)

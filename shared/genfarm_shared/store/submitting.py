@@ -1,25 +1,21 @@
-"""What a producer writes: a job, its tasks, and a person's later word about them."""
+"""What a producer writes: a job, its seal, and a person's later word about its tasks."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Update, delete, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
-from genfarm_shared.errors import JobConflict
 from genfarm_shared.schema import attempts, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.inserting import withdrawn
 from genfarm_shared.store.slices import hold_slice
-from genfarm_shared.tasks import JobRecord, State, Task
-
-#: Rows a statement takes; SQLite allows 32,766 bound values, a task binds about 20.
-CHUNK = 1000
+from genfarm_shared.tasks import JobRecord, State
 
 
 class Submitting(Database):
-    """The producer's verbs. Once `insert` has returned, the tasks cannot be lost."""
+    """The producer's verbs besides `insert`."""
 
     def open_job(self, job: JobRecord) -> tuple[JobRecord, bool]:
         """Write the job down, or find the one of the same identity.
@@ -40,25 +36,6 @@ class Submitting(Database):
 
         return self.write(work)
 
-    def insert(self, new: Sequence[Task]) -> None:
-        """Write tasks down as pending, all or none of the call; rows already there stay.
-
-        Raises JobConflict when their job has been withdrawn.
-        """
-
-        def work(connection: Connection) -> None:
-            now = self.clock(connection)
-            for start in range(0, len(new), CHUNK):
-                rows = [_task_row(task, now) for task in new[start : start + CHUNK]]
-                connection.execute(insert_new(connection, tasks), rows)
-
-        try:
-            self.write(work)
-        except IntegrityError as error:
-            if not _is_orphan(error):
-                raise
-            raise _withdrawn(new[0].job_id) from error
-
     def seal(self, job_id: str, total: int) -> None:
         """Say that the last input is written; the job's tasks may now be dispatched.
 
@@ -71,7 +48,7 @@ class Submitting(Database):
         def work(connection: Connection) -> None:
             is_there = _hold_job(connection, jobs.c.id == job_id)
             if not is_there or connection.execute(written).scalar_one() < total:
-                raise _withdrawn(job_id)
+                raise withdrawn(job_id)
             connection.execute(statement)
 
         self.write(work)
@@ -141,9 +118,12 @@ class Submitting(Database):
             named = (among(tasks.c.custom_id, "wanted"), among(tasks.c.id, "wanted"))
             where.append(or_(*named))
         # Not the clock's time: what ended before the clock was set back has ended all the same.
-        latest = select(func.max(tasks.c.finished_at)).where(tasks.c.job_id == job_id)
+        ended = tasks.c.finished_at
+        latest = select(func.max(ended)).where(tasks.c.job_id == job_id, ended.is_not(None))
         ended_by = self.read(lambda c: c.execute(latest).scalar_one())
-        where.append(tasks.c.finished_at <= ended_by)
+        if ended_by is None:
+            return 0
+        where.append(ended <= ended_by)
         asked = {} if custom_ids is None else {"wanted": sorted(custom_ids)}
         some = update(tasks).where(among(tasks.c.id, "ids")).values(_RETRIED)
 
@@ -208,19 +188,6 @@ def _hold_job(connection: Connection, *where: ColumnElement[bool]) -> bool:
     return connection.execute(held).first() is not None
 
 
-def _is_orphan(error: IntegrityError) -> bool:
-    """Whether the rows' job is not there."""
-    said = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
-    return said in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}
-
-
-def _withdrawn(job_id: str) -> JobConflict:
-    return JobConflict(
-        f"job {job_id} was withdrawn while it was written, by the process that began it or by "
-        "`genfarm jobs rm`. Nothing of it runs; submit again"
-    )
-
-
 def _close_unsealed(job_id: str) -> Update:
     written = select(func.count()).where(tasks.c.job_id == job_id).scalar_subquery()
     unsealed = (jobs.c.id == job_id, jobs.c.total.is_(None))
@@ -234,21 +201,3 @@ def _slice(*where: ColumnElement[bool]) -> Select[Any]:
 
 def _job_row(job: JobRecord) -> dict[str, Any]:
     return {column.name: getattr(job, column.name) for column in jobs.columns}
-
-
-def _task_row(task: Task, now: float) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "job_id": task.job_id,
-        "index": task.index,
-        "custom_id": task.custom_id,
-        "kind": task.kind,
-        "model": task.model,
-        "batch_key": task.batch_key,
-        "rows": task.rows,
-        "params": dict(task.params),
-        "seed": task.seed,
-        "priority": task.priority,
-        "state": State.PENDING,
-        "created_at": now,
-    }

@@ -123,7 +123,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", "index", name=op.f("uq_tasks_job_id_index")),
     )
     with op.batch_alter_table("tasks", schema=None) as batch_op:
-        batch_op.create_index("ix_tasks_job_finished", ["job_id", "finished_at"], unique=False)
+        batch_op.create_index(
+            "ix_tasks_job_finished",
+            ["job_id", "finished_at"],
+            unique=False,
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_tasks_job_state", ["job_id", "state"], unique=False)
         batch_op.create_index(
             "ix_tasks_pending",
@@ -199,7 +205,11 @@ def downgrade() -> None:
             postgresql_where=sa.text("state = 'pending'"),
         )
         batch_op.drop_index("ix_tasks_job_state")
-        batch_op.drop_index("ix_tasks_job_finished")
+        batch_op.drop_index(
+            "ix_tasks_job_finished",
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+        )
 
     op.drop_table("tasks")
     with op.batch_alter_table("workers", schema=None) as batch_op:
