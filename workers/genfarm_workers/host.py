@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from genfarm_shared.tasks import Claim
@@ -52,6 +52,8 @@ class EngineHost:
         # be able to go on meanwhile, or both processes wait for each other.
         self._sending = threading.Lock()
         self._in_hand: dict[str, Claim] = {}
+        #: The batch rows of those, by model.
+        self._rows: Counter[str] = Counter()
         self._engine: Spawned | None = None
         self._dropped: list[str] = []
         self._deaths = 0
@@ -85,6 +87,11 @@ class EngineHost:
         with self._lock:
             return self._engine is not None
 
+    def is_ready(self) -> bool:
+        """Whether the engine process has begun to work."""
+        with self._lock:
+            return self._ready
+
     def submit(self, claims: Sequence[Claim]) -> bool:
         """Hand claims to the engine; False when they are still the caller's, because it died.
 
@@ -96,7 +103,9 @@ class EngineHost:
                 return False
             if not self._in_hand:
                 self._heard_at = time.monotonic()
+            self._let_go(claim.task_id for claim in claims)  # or a row would be counted twice
             self._in_hand.update((claim.task_id, claim) for claim in claims)
+            self._rows.update(self._count(claims))
             again = {claim.model for claim in claims} & self._unloadable
             self._unloadable -= again
         try:
@@ -106,14 +115,14 @@ class EngineHost:
                 engine.pipe.send_claims(claims)
         except (OSError, TypeError):  # TypeError: closed under a half-sent message
             with self._lock:
-                ours = [c for c in claims if self._in_hand.pop(c.task_id, None) is not None]
+                ours = self._let_go(claim.task_id for claim in claims)
             return not ours  # else they were given back with the rest of the dead engine's
         return True
 
     def drop(self, task_ids: Collection[str]) -> list[str]:
         """Forget tasks; returns those that were in hand. Never blocks: `tell` says it on."""
         with self._lock:
-            gone = [i for i in task_ids if self._in_hand.pop(i, None) is not None]
+            gone = [claim.task_id for claim in self._let_go(task_ids)]
             self._dropped += gone
         return gone
 
@@ -162,6 +171,7 @@ class EngineHost:
             engine, self._engine = self._engine, None
             held = list(self._in_hand.values())
             self._in_hand.clear()
+            self._rows.clear()
             self._dropped = []
         code = engine.end() if engine is not None else 0
         killed = code == -signal.SIGKILL and not self._hung
@@ -186,11 +196,8 @@ class EngineHost:
 
     def rows_in_hand(self) -> dict[str, int]:
         """Batch rows that the engine holds of each model, waiting in it or on the device."""
-        rows: Counter[str] = Counter()
         with self._lock:
-            for claim in self._in_hand.values():
-                rows[claim.model] += min(claim.rows, self._catalog[claim.model].slots)
-        return rows
+            return dict(self._rows)
 
     def in_hand(self) -> list[str]:
         """Ids of the tasks that the engine holds."""
@@ -239,12 +246,25 @@ class EngineHost:
                 case "lost":
                     self._lost = f"the device was lost: {message['reason']}"
                 case "outputs":
+                    output_of = {output.task_id: output for output in message["outputs"]}
                     return [
-                        Ended(claim, output)
-                        for output in message["outputs"]
-                        if (claim := self._in_hand.pop(output.task_id, None)) is not None
+                        Ended(claim, output_of[claim.task_id]) for claim in self._let_go(output_of)
                     ]
         return []
+
+    def _let_go(self, task_ids: Iterable[str]) -> list[Claim]:
+        """Take claims out of the engine's hands; returns those that were in them."""
+        pop = self._in_hand.pop
+        gone = [claim for i in task_ids if (claim := pop(i, None)) is not None]
+        self._rows.subtract(self._count(gone))
+        return gone
+
+    def _count(self, claims: Iterable[Claim]) -> Counter[str]:
+        """Batch rows by model; a task of more than an engine has counts as one whole load."""
+        rows: Counter[str] = Counter()
+        for claim in claims:
+            rows[claim.model] += min(claim.rows, self._catalog[claim.model].slots)
+        return rows
 
     def _note_load(self, message: Mapping[str, Any]) -> None:
         model = message["model"]
