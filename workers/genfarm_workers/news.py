@@ -1,7 +1,7 @@
 """Tells Flower what happens to tasks: Celery's own task events, many in one broadcast.
 
-Written by hand, because Celery's dispatcher and a dictionary for each cost ten
-times more than the text. Knows no store and no engine.
+Written by hand, because what Celery's dispatcher and a dictionary for each cost
+was a sixth of a worker's time. Knows no store and no engine.
 """
 
 import threading
@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
-
-from celery.utils.time import utcoffset
 
 from genfarm_shared.tasks import State
 
@@ -95,7 +93,8 @@ def _broadcast(dispatcher: Any, events: Sequence[str]) -> None:
     """Send as `EventDispatcher.flush` does, each event with a tick of the logical clock."""
     tick = dispatcher.clock.forward()
     dispatcher.clock.adjust(tick + len(events))
-    sender = f'"hostname":{quoted(dispatcher.hostname)},"utcoffset":{utcoffset()}'
+    hours_west = -time.localtime().tm_gmtoff / 3600
+    sender = f'"hostname":{quoted(dispatcher.hostname)},"utcoffset":{hours_west}'
     sender += f',"pid":{dispatcher.pid},"clock":'
     told = [f"{{{sender}{clock},{own}}}" for clock, own in enumerate(events, tick)]
     with dispatcher.mutex:  # its heartbeat speaks through the same channel
