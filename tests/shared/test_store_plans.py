@@ -1,10 +1,13 @@
 """How the databases go about the statements that every task costs."""
 
+import math
 import re
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, update
 
+from genfarm_shared.schema import tasks
 from genfarm_shared.store import Store
 
 from .farmyard import add_job, add_worker, commit, done, ids
@@ -33,3 +36,19 @@ def test_a_claim_and_a_commit_look_at_no_other_task(store: Store) -> None:
     assert len(looks) >= 3
     keys = re.compile(r"(sqlite_autoindex|pk)_(tasks|attempts)|INTEGER PRIMARY KEY")
     assert not [plan for plan in looks if not keys.search(plan) and "Heap" not in plan], plans
+
+
+def test_parameters_that_sqlite_takes_for_no_json_keep_no_other_task_from_its_claim(
+    tmp_path: Path,
+) -> None:
+    """A row that was written past the farm; whoever runs it says what is wrong with it."""
+    store = Store(f"sqlite:///{tmp_path / 'farm.db'}")
+    job = add_job(store, 3)
+    add_worker(store)
+    wrong = update(tasks).where(tasks.c.id == ids(job, 3)[1]).values(params={"seconds": math.nan})
+    store.write(lambda connection: connection.execute(wrong))
+    claims = {claim.task_id: claim.params for claim in store.claim(ids(job, 3), "w1")}
+    assert sorted(claims) == ids(job, 3)
+    assert math.isnan(claims[ids(job, 3)[1]]["seconds"])
+    assert claims[ids(job, 3)[2]] == {"seconds": 0.0, "seed": 2}
+    store.close()
