@@ -26,12 +26,12 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from genfarm_shared.errors import Unreachable
+from genfarm_shared.forms import Forms
 from genfarm_shared.messages import (
     STEPS,
     new_tag,
     queue_name,
     step_of,
-    task_id_of,
     unwrap,
     write_message,
 )
@@ -232,14 +232,16 @@ class Broker:
     def task_ids(self) -> set[str]:
         """Ids of every task that has a message in a list or in a worker's hands."""
         found: set[str] = set()
+        forms = Forms()
         with self._answering():
             for key in self._redis.scan_iter(match=f"{PREFIX}model.*", count=1000, _type="list"):
                 for start in range(0, self._redis.llen(key), CHUNK):
                     messages = self._redis.lrange(key, start, start + CHUNK - 1)
-                    found.update(task_id_of(_bytes(message)) or "" for message in messages)
+                    found.update(forms.task_id(_bytes(message)) for message in messages)
             for worker_id in self._hands():
                 entries = self._redis.hvals(f"{PREFIX}unacked.{worker_id}")
-                found.update(map(_held_id, entries))
+                held = filter(None, (unwrap(_bytes(entry)) for entry in entries))
+                found.update(forms.task_id(message) for _, message in held)
         found.discard("")
         return found
 
@@ -308,11 +310,6 @@ def bell_key(queue: str) -> str:
 
 def _step_key(queue: str, step: int) -> str:
     return f"{PREFIX}{queue}" + (f":{step}" if step else "")
-
-
-def _held_id(entry: bytes | str) -> str:
-    found = unwrap(_bytes(entry))
-    return task_id_of(found[1]) or "" if found else ""
 
 
 def _bytes(value: bytes | str) -> bytes:

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 import redis
 
+from genfarm_shared.messages import write_message
+from genfarm_shared.tasks import Hint, State
 from genfarm_workers.intake import Intake
+from genfarm_workers.news import End
+from genfarm_workers.transport import Taken
 
 
 @dataclass
@@ -79,12 +83,15 @@ def test_messages_are_let_go_of_though_events_cannot_be_sent() -> None:
     class Refusing:
         enabled = True
 
-        def flush(self) -> None:
+        @property
+        def clock(self) -> None:
             raise redis.exceptions.NoPermissionError("no channel")
 
     consumer = Consumer(Hub(), is_broken=False, event_dispatcher=Refusing())
     intake = Intake(["sleep"])
     intake.attach(consumer)
-    intake.forget(["1.0"])
+    raw = write_message(Hint("job-0", "sleep", "sleep", "sleep", 1)).encode()
+    intake.take([Taken("model.sleep", "1.0", len(raw), raw)])
+    intake.acknowledge([End("job-0", State.SUCCEEDED)])
     consumer.hub.turn()
     assert consumer.let_gone == ["1.0"]

@@ -3,8 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -16,10 +15,9 @@ from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import choose, read_catalog
 from genfarm_workers.device import Prober, pin
 from genfarm_workers.host import EngineHost
-from genfarm_workers.intake import Intake
+from genfarm_workers.intake import Held, Intake
 from genfarm_workers.recorder import Recorder
 from genfarm_workers.runner import Runner
-from genfarm_workers.transport import Message
 from tests.shared.farmyard import add_job, add_worker, states
 from tests.waiting import until
 
@@ -53,8 +51,7 @@ class Party:
     def deliver(self) -> None:
         """Bring what is pending, as a keeper and a broker do."""
         for hint in self.store.dispatch(10):
-            message = SimpleNamespace(hint=hint, headers={}, delivery_tag=str(next(self._tags)))
-            self.intake.receive(cast(Message, message))
+            self.intake.receive([Held(hint, str(next(self._tags)), "", "")])
 
 
 @pytest.fixture
@@ -78,14 +75,23 @@ def test_a_task_that_is_freed_while_it_is_denied_comes_again(party: Party) -> No
         held.clear()
 
     party.store.between = free
-    message = SimpleNamespace(hint=hints[0], headers={}, delivery_tag="first")
-    party.intake.receive(cast(Message, message))
+    party.intake.receive([Held(hints[0], "first", "", "")])
 
     def has_run() -> bool:
         party.deliver()
         return states(party.store, job) == {State.SUCCEEDED: 1}
 
     until(has_run)
+
+
+def test_nothing_is_taken_before_the_engine_runs(tmp_path: Path) -> None:
+    """Others whose engines run would wait for what this one holds."""
+    party = Party(tmp_path)
+    assert party.runner.room("sleep") == 0
+    party.runner.start()
+    until(lambda: party.runner.room("sleep") == 4)
+    party.runner.drain(0.0)
+    party.store.close()
 
 
 def test_a_drain_waits_for_what_is_on_its_way_to_the_engine(party: Party) -> None:
@@ -99,6 +105,7 @@ def test_a_drain_waits_for_what_is_on_its_way_to_the_engine(party: Party) -> Non
 
     party.store.between = stop
     job = add_job(party.store, 1)
+    until(lambda: party.runner.room("sleep"))
     party.deliver()
     until(lambda: ending.ident is not None)
     ending.join()

@@ -10,13 +10,19 @@ import kombu
 import pytest
 import redis
 
-from genfarm_shared.messages import open_message, read_hint, unwrap, write_message
+from genfarm_shared.messages import (
+    MAX_BYTES,
+    Refused,
+    open_message,
+    read_hint,
+    unwrap,
+    write_message,
+)
 from genfarm_shared.queue import PREFIX, Broker, list_key, make_app
 from genfarm_shared.tasks import Hint, State
 from genfarm_workers.transport import (
     RECONNECT_LONGEST,
     TAKE,
-    Message,
     Taken,
     connection_class,
     reconnect_intervals,
@@ -33,7 +39,7 @@ class Desk:
     ) -> None:
         self.app = make_app(url, ["sleep"], worker_id=worker_id)
         self.url, self.space, self.in_hands = url, room, in_hands
-        self.got: list[Message] = []
+        self.got: list[tuple[Taken, Hint]] = []
         self.refused: list[tuple[Taken, str]] = []
 
     def room(self, queue: str) -> int:
@@ -42,16 +48,18 @@ class Desk:
     def in_hand(self, queue: str) -> int:
         return self.in_hands + len(self.got)
 
-    def check(self, taken: Taken) -> dict[str, Any]:
-        envelope = open_message(taken.raw, taken.size)
-        return {**envelope, "hint": read_hint(envelope)}
-
-    def refuse(self, refused: Sequence[tuple[Taken, str]]) -> None:
-        self.refused += refused
+    def take(self, found: Sequence[Taken]) -> None:
+        for taken in found:
+            try:
+                self.got.append((taken, read_hint(open_message(taken.raw, taken.size))))
+            except Refused as verdict:
+                self.refused.append((taken, verdict.reason))
 
     def holds(self, tag: str) -> bool:
-        here = {message.delivery_tag for message in self.got}
-        return tag in here | {taken.tag for taken, _ in self.refused}
+        return tag in self.tags() | {taken.tag for taken, _ in self.refused}
+
+    def tags(self) -> set[str]:
+        return {taken.tag for taken, _ in self.got}
 
     @contextmanager
     def open(self) -> Iterator[kombu.Connection]:
@@ -59,7 +67,7 @@ class Desk:
         options = self.app.conf.broker_transport_options
         with connection_class(self)(self.url, transport_options=options) as connection:
             queue = self.app.amqp.queues["model.sleep"]
-            with kombu.Consumer(connection, [queue], on_message=self.got.append):
+            with kombu.Consumer(connection, [queue], on_message=lambda _message: None):
                 yield connection
 
 
@@ -70,7 +78,7 @@ def hints(total: int, priority: int = 0) -> list[Hint]:
 
 
 def ids(desk: Desk) -> list[str]:
-    return [message.hint.task_id for message in desk.got if message.hint]
+    return [hint.task_id for _, hint in desk.got]
 
 
 @pytest.fixture
@@ -90,9 +98,9 @@ def test_one_step_takes_many_in_order_and_writes_their_entries(
         assert ids(desk) == [hint.task_id for hint in urgent + normal]
         assert client.llen(list_key("sleep", 0)) == 10
         entries = client.hgetall(f"{PREFIX}unacked.w")
-        assert set(entries) == {message.delivery_tag.encode() for message in desk.got}
+        assert set(entries) == {tag.encode() for tag in desk.tags()}
         # As kombu writes them, so that its own tools could restore them.
-        message, exchange, queue = json.loads(entries[desk.got[0].delivery_tag.encode()])
+        message, exchange, queue = json.loads(entries[desk.got[0][0].tag.encode()])
         assert (message["headers"]["id"], exchange, queue) == ("j9-000000", "", "model.sleep")
 
 
@@ -220,12 +228,15 @@ def test_a_bad_message_of_a_dead_worker_comes_back_byte_for_byte(
 
 
 def test_of_a_huge_message_only_the_head_leaves_redis(broker_url: str, client: Any) -> None:
-    client.lpush(list_key("sleep", 0), b"x" * 3_000_000)
+    """And those that came in one answer with it are whole."""
+    largest = write_message(hints(1)[0]).encode().ljust(MAX_BYTES)
+    client.lpush(list_key("sleep", 0), b"x" * 3_000_000, largest, b"")
     desk = Desk(broker_url)
     with desk.open() as connection:
-        let_in(lambda: desk.refused, connection)
-    ((taken, reason),) = desk.refused
-    assert (taken.size, len(taken.raw), reason) == (3_000_000, 200, "too_large")
+        let_in(lambda: len(desk.refused) == 2, connection)
+    found = [(taken.size, len(taken.raw), reason) for taken, reason in desk.refused]
+    assert found == [(3_000_000, 200, "too_large"), (0, 0, "not_json")]
+    assert [taken.raw for taken, _ in desk.got] == [largest]
 
 
 def test_a_lost_connection_is_tried_again_often_and_not_in_step() -> None:

@@ -7,7 +7,7 @@ goes as soon as the engine has room, because an idle device is never made
 better by waiting. Models take turns, and so do the keys of one model.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -41,12 +41,15 @@ class Batcher:
         #: Lines by model and key; both levels are kept in the order of their turns.
         self._lines: OrderedDict[str, OrderedDict[str, deque[Hint]]] = OrderedDict()
         self._ids: set[str] = set()
+        #: Rows that wait, by model: asked for with every look at Redis.
+        self._waiting: Counter[str] = Counter()
 
     def admit(self, hint: Hint) -> bool:
         """Take one task in; False when it waits here already."""
         if hint.task_id in self._ids:
             return False
         self._ids.add(hint.task_id)
+        self._waiting[hint.model] += self._rows(hint)
         lines = self._lines.setdefault(hint.model, OrderedDict())
         lines.setdefault(hint.batch_key, deque()).append(hint)
         return True
@@ -54,9 +57,7 @@ class Batcher:
     def room(self, model: str) -> int:
         """How many more rows of that model may wait here: a whole engine load in all, so that
         others get what is above it."""
-        lines = self._lines.get(model, OrderedDict()).values()
-        waiting = sum(self._rows(hint) for line in lines for hint in line)
-        return max(0, self._slots[model] - waiting)
+        return max(0, self._slots[model] - self._waiting[model])
 
     def next_batch(self, in_hand: Mapping[str, int]) -> Batch | None:
         """The next tasks to run, or None while nothing waits or nothing fits.
@@ -80,6 +81,8 @@ class Batcher:
         unwanted = [model for model in self._lines if is_unwanted(model)]
         lines = [line for model in unwanted for line in self._lines.pop(model).values()]
         hints = [hint for line in lines for hint in line]
+        for model in unwanted:
+            del self._waiting[model]
         self._ids.difference_update(hint.task_id for hint in hints)
         return hints
 
@@ -91,6 +94,8 @@ class Batcher:
         """The head of a line, as much as fits; empty while too little is free to bother."""
         slots = self._slots[model]
         line = self._lines[model][key]
+        if free < min(len(line), max(1, slots // REFILL)):
+            return ()  # each task takes a row at least
         room = min(free, slots)
         chosen: list[Hint] = []
         for hint in line:
@@ -108,6 +113,7 @@ class Batcher:
         for hint in hints:
             line.popleft()
             self._ids.discard(hint.task_id)
+            self._waiting[model] -= self._rows(hint)
         self._replace(model, key, line)
         if model in self._lines:  # its next turn comes after the others'
             self._lines.move_to_end(model)

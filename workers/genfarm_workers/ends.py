@@ -5,7 +5,7 @@ from typing import Any
 
 from genfarm_shared.tasks import State, TaskRecord
 from genfarm_workers.engines import Output
-from genfarm_workers.intake import End
+from genfarm_workers.news import End
 
 
 def end_of_output(output: Output) -> End:

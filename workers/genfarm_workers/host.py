@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from genfarm_shared.goodput import REPORTED
@@ -18,7 +18,6 @@ from genfarm_shared.tasks import Claim
 from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.device import Prober
-from genfarm_workers.engines import Output
 from genfarm_workers.goodput import HOLDING, Ledger
 from genfarm_workers.recorder import Ended
 from genfarm_workers.showing import Gaze
@@ -59,6 +58,8 @@ class EngineHost:
         # be able to go on meanwhile, or both processes wait for each other.
         self._sending = threading.Lock()
         self._in_hand: dict[str, Claim] = {}
+        #: The batch rows of those, by model.
+        self._rows: Counter[str] = Counter()
         self._engine: Spawned | None = None
         self._dropped: list[str] = []
         self._deaths = 0
@@ -92,6 +93,11 @@ class EngineHost:
         with self._lock:
             return self._engine is not None
 
+    def is_ready(self) -> bool:
+        """Whether the engine process has begun to work."""
+        with self._lock:
+            return self._ready
+
     def submit(self, claims: Sequence[Claim]) -> bool:
         """Hand claims to the engine; False when they are still the caller's, because it died.
 
@@ -103,7 +109,9 @@ class EngineHost:
                 return False
             if not self._in_hand:
                 self._heard_at = time.monotonic()
+            self._let_go(claim.task_id for claim in claims)  # or a row would be counted twice
             self._in_hand.update((claim.task_id, claim) for claim in claims)
+            self._rows.update(self._count(claims))
             self._note_hand()
             again = {claim.model for claim in claims} & self._unloadable
             self._unloadable -= again
@@ -114,17 +122,15 @@ class EngineHost:
                 engine.pipe.send_claims(claims)
         except (OSError, TypeError):  # TypeError: closed under a half-sent message
             with self._lock:
-                ours = [c for c in claims if self._in_hand.pop(c.task_id, None) is not None]
-                self._note_hand()
+                ours = self._let_go(claim.task_id for claim in claims)
             return not ours  # else they were given back with the rest of the dead engine's
         return True
 
     def drop(self, task_ids: Collection[str]) -> list[str]:
         """Forget tasks; returns those that were in hand. Never blocks: `tell` says it on."""
         with self._lock:
-            gone = [i for i in task_ids if self._in_hand.pop(i, None) is not None]
+            gone = [claim.task_id for claim in self._let_go(task_ids)]
             self._dropped += gone
-            self._note_hand()
         return gone
 
     def tell(self) -> None:
@@ -177,6 +183,7 @@ class EngineHost:
             engine, self._engine = self._engine, None
             held = list(self._in_hand.values())
             self._in_hand.clear()
+            self._rows.clear()
             self._note_hand()
             self.ledger.bury()
             self._dropped = []
@@ -203,11 +210,8 @@ class EngineHost:
 
     def rows_in_hand(self) -> dict[str, int]:
         """Batch rows that the engine holds of each model, waiting in it or on the device."""
-        rows: Counter[str] = Counter()
         with self._lock:
-            for claim in self._in_hand.values():
-                rows[claim.model] += min(claim.rows, self._catalog[claim.model].slots)
-        return rows
+            return dict(self._rows)
 
     def in_hand(self) -> list[str]:
         """Ids of the tasks that the engine holds."""
@@ -261,20 +265,29 @@ class EngineHost:
                 case "alive":
                     self.ledger.hear(message["spent"])
                 case "outputs":
-                    return self._take_back(message["outputs"])
+                    output_of = {output.task_id: output for output in message["outputs"]}
+                    return [
+                        Ended(claim, output_of[claim.task_id]) for claim in self._let_go(output_of)
+                    ]
         return []
 
-    def _take_back(self, outputs: Sequence[Output]) -> list[Ended]:
-        ended = [
-            Ended(claim, output)
-            for output in outputs
-            if (claim := self._in_hand.pop(output.task_id, None)) is not None
-        ]
+    def _let_go(self, task_ids: Iterable[str]) -> list[Claim]:
+        """Take claims out of the engine's hands; returns those that were in them."""
+        pop = self._in_hand.pop
+        gone = [claim for i in task_ids if (claim := pop(i, None)) is not None]
+        self._rows.subtract(self._count(gone))
         self._note_hand()
-        return ended
+        return gone
 
     def _note_hand(self) -> None:
         self.ledger.note(**{HOLDING: bool(self._in_hand)})
+
+    def _count(self, claims: Iterable[Claim]) -> Counter[str]:
+        """Batch rows by model; a task of more than an engine has counts as one whole load."""
+        rows: Counter[str] = Counter()
+        for claim in claims:
+            rows[claim.model] += min(claim.rows, self._catalog[claim.model].slots)
+        return rows
 
     def _note_load(self, message: Mapping[str, Any]) -> None:
         model = message["model"]

@@ -1,13 +1,12 @@
-"""Takes checked messages from the transport and holds them un-acked.
+"""Takes messages from the transport, checks them, and holds them un-acked.
 
-The task's `Strategy` is Celery's own seam: no pool is in the way, and Celery
-still answers pings and Flower. A model whose line is full has no room, and the
-transport leaves its messages to other workers. Knows no model and no store.
+They come in bulk and past Celery, whose part is the event loop, the connection
+and the answers to pings and Flower. A model whose line is full has no room, and
+the transport leaves its messages to other workers. Knows no model and no store.
 """
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,16 +18,11 @@ from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
 from kombu.exceptions import OperationalError
 
-from genfarm_shared.messages import (
-    TASK_NAME,
-    Letter,
-    Refused,
-    open_message,
-    queue_name,
-    read_hint,
-)
+from genfarm_shared.forms import Forms
+from genfarm_shared.messages import TASK_NAME, Letter, Refused, queue_name
 from genfarm_shared.tasks import Claim, Hint, State
-from genfarm_workers.transport import Message, Taken
+from genfarm_workers.news import End, News, title
+from genfarm_workers.transport import Taken
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +31,6 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.05
 #: Seconds until the next try when a flush failed.
 AGAIN_SECONDS = 0.5
-#: Events that Celery sends in one broadcast. Its own limit of 24 made them half of the intake's
-#: work under load.
-EVENTS = 512
 #: Characters of a message's own words that Flower is shown; a farm's are shorter.
 SHOWN = 200
 
@@ -51,55 +42,44 @@ class Held:
     hint: Hint
     #: Its field in the worker's un-acked hash.
     tag: str
-    #: How Flower names the task.
-    shadow: str
+    #: What every event says of it: see `news.title`.
+    title: str
     argsrepr: str
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a task stands when its message is let go."""
-
-    task_id: str
-    #: Of a state that is not terminal Flower is told nothing: another worker goes on.
-    state: State
-    #: The result in a few words, or why there is none.
-    said: str = ""
-    #: Seconds on the engine.
-    runtime: float | None = None
 
 
 class Intake:
     """The messages of one worker, and the door behind its transport.
 
-    What the transport calls, and `receive`, run on Celery's thread; the rest on any.
+    What the transport calls runs on Celery's thread; the rest on any.
     """
 
     def __init__(self, models: Collection[str]) -> None:
         self._models = frozenset(models)
+        self._forms = Forms()
         self._held: dict[str, Held] = {}
         #: How many of them there are of each model.
         self._count: Counter[str] = Counter()
         #: Un-acked entries in this worker's care, until Redis has forgotten them.
         self._tags: set[str] = set()
-        #: Since the last flush: events with their fields, and entries to let go.
-        self._events: list[tuple[str, dict[str, Any]]] = []
+        self._news = News()
+        #: Entries to let go of at the next flush.
         self._done: list[str] = []
         self._is_arranged = False
         self._lock = threading.Lock()
         self._consumer: Any = None
-        self._offer: Callable[[Hint], bool] = lambda hint: False
+        self._offer: Callable[[Sequence[Hint]], list[str]] = lambda hints: []
         self._room: Callable[[str], int] = lambda model: 0
         self._bury: Callable[[Sequence[tuple[str, Letter]]], None] = lambda letters: None
 
     def connect(
         self,
-        offer: Callable[[Hint], bool],
+        offer: Callable[[Sequence[Hint]], list[str]],
         room: Callable[[str], int],
         bury: Callable[[Sequence[tuple[str, Letter]]], None],
     ) -> None:
-        """Say where hints go, how to ask for the room in a model's line, and who takes refused
-        messages, each with its tag; `forget` is then told."""
+        """Say where hints go, which answers with the ids that wait there already, how to ask for
+        the room in a model's line, and who takes refused messages, each with its tag; `forget`
+        is then told."""
         self._offer = offer
         self._room = room
         self._bury = bury
@@ -120,15 +100,38 @@ class Intake:
         with self._lock:
             return self._count[queue.removeprefix(queue_name(""))]
 
-    def check(self, taken: Taken) -> dict[str, Any]:
-        """The envelope for kombu, its hint under `hint`. Raises Refused."""
-        envelope = open_message(taken.raw, taken.size)
-        hint = envelope["hint"] = read_hint(envelope)
-        if hint.model not in self._models:
-            raise Refused("unknown_model")
-        return envelope
+    def take(self, found: Sequence[Taken]) -> None:
+        """Hold messages and offer their hints; those that nobody can use go to dead letters."""
+        held: list[Held] = []
+        refused: list[tuple[Taken, str]] = []
+        for taken in found:
+            try:
+                held.append(self._read(taken))
+            except Refused as verdict:
+                refused.append((taken, verdict.reason))
+        self.receive(held)
+        if refused:
+            self._refuse(refused)
 
-    def refuse(self, refused: Sequence[tuple[Taken, str]]) -> None:
+    def receive(self, messages: Sequence[Held]) -> None:
+        """Hold messages that can be used, and offer their hints."""
+        fresh: list[Held] = []
+        with self._lock:
+            self._tags.update(held.tag for held in messages)
+            for held in messages:
+                if held.hint.task_id in self._held:  # the message in hand stands for both
+                    self._done.append(held.tag)
+                else:
+                    self._held[held.hint.task_id] = held
+                    fresh.append(held)
+            self._count.update(held.hint.model for held in fresh)
+        self._news.received((held.title, held.argsrepr) for held in fresh)
+        self._arrange_flush()
+        doubles = self._offer([held.hint for held in fresh])
+        if doubles:
+            self.acknowledge([End(task_id, State.QUEUED) for task_id in doubles])
+
+    def _refuse(self, refused: Sequence[tuple[Taken, str]]) -> None:
         """Have messages kept as dead letters that nobody can use."""
         with self._lock:
             self._tags.update(taken.tag for taken, _ in refused)
@@ -145,44 +148,19 @@ class Intake:
         """Let go of un-acked entries, without a word to Flower."""
         with self._lock:
             self._done += tags
-        self._wake()
-
-    def receive(self, message: Message) -> None:
-        """Hold one message and offer its hint."""
-        hint, headers = message.hint, message.headers
-        if hint is None:
-            raise InvalidTaskError("a task came past the farm's transport. This is a bug.")
-        words = [_shown(headers.get(name)) for name in ("shadow", "argsrepr")]
-        held = Held(hint, message.delivery_tag, words[0] or TASK_NAME, words[1])
-        with self._lock:
-            self._tags.add(held.tag)
-            double = hint.task_id in self._held
-            if double:  # the message in hand stands for both
-                self._done.append(held.tag)
-            else:
-                self._held[hint.task_id] = held
-                self._count[hint.model] += 1
-        self._arrange_flush()
-        if double:
-            return
-        self._note("received", held, args=held.argsrepr, kwargs="{}", retries=0)
-        if not self._offer(hint):
-            self.acknowledge([End(hint.task_id, State.QUEUED)])
+        self.wake()
 
     def started(self, claims: Iterable[Claim]) -> None:
         """Tell Flower that those tasks are on the engine."""
-        for held in self._find(claim.task_id for claim in claims):
-            self._note("started", held)
-        self._wake()
+        found = self._find(claim.task_id for claim in claims)
+        self._news.started(held.title for held in found)
+        self.wake()
 
     def acknowledge(self, ends: Sequence[End]) -> None:
         """Let go of those tasks' messages, and tell Flower how the tasks ended."""
         end_of = {end.task_id: end for end in ends}
         found = self._find(end_of, forget=True)
-        for held in found:
-            event, fields = _event(end_of[held.hint.task_id])
-            if event:
-                self._note(event, held, **fields)
+        self._news.ended((held.title, end_of[held.hint.task_id]) for held in found)
         self.forget(held.tag for held in found)
 
     def settle(self, seconds: float) -> None:
@@ -201,13 +179,16 @@ class Intake:
                 self._count.subtract(held.hint.model for held in found)
         return found
 
-    def _note(self, event: str, held: Held, **fields: Any) -> None:
-        """Keep an event for the next flush, with the time at which it happened."""
-        fields |= {"uuid": held.hint.task_id, "name": held.shadow, "timestamp": time.time()}
-        with self._lock:
-            self._events.append((f"task-{event}", fields))
+    def _read(self, taken: Taken) -> Held:
+        """What a message says. Raises Refused."""
+        opened = self._forms.read(taken.raw, taken.size)
+        hint = opened.hint
+        if hint.model not in self._models:
+            raise Refused("unknown_model")
+        named = title(hint.task_id, _shown(opened.shadow) or TASK_NAME)
+        return Held(hint, taken.tag, named, _shown(opened.argsrepr))
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Have Celery's thread flush soon, and ask for messages at once: there may be room."""
         self._arrange_flush()
         hub = getattr(self._consumer, "hub", None)
@@ -231,10 +212,9 @@ class Intake:
         """
         with self._lock:
             self._is_arranged = False
-            events, self._events = self._events, []
             done, self._done = self._done, []
-        with self._failing(f"{len(events)} events are lost"):
-            self._send(events)
+        with self._failing("events are lost"):
+            self._news.send(self._consumer.event_dispatcher)
         with self._failing(f"{len(done)} messages are let go of later") as failed:
             if done:
                 self._consumer.task_consumer.channel.qos.let_go(done)
@@ -257,14 +237,6 @@ class Intake:
             log.warning("%s: %s", so, error)
             failed.append(error)
 
-    def _send(self, events: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        dispatcher = self._consumer.event_dispatcher
-        if dispatcher is not None and dispatcher.enabled:
-            dispatcher.buffer_limit = EVENTS
-            for event, fields in events:
-                dispatcher.send(event, **fields)
-            dispatcher.flush()
-
 
 class Generate(Task):  # type: ignore[misc]  # celery has no types
     """The one Celery task of the farm. It never reaches a pool: see `Strategy`."""
@@ -284,15 +256,16 @@ class Generate(Task):  # type: ignore[misc]  # celery has no types
 
 
 def strategy(task: Generate, app: Celery, consumer: Any, **_options: Any) -> Callable[..., None]:
-    """What Celery calls with each message of `Generate`; asked for with each connection."""
+    """What Celery asks for with each connection, and would call with each message of `Generate`.
+
+    None comes that way: the transport hands them to the intake itself.
+    """
     task.intake.attach(consumer)
 
-    def take(
-        message: Message, body: Any, ack: Any, reject: Any, callbacks: Any, **_options: Any
-    ) -> None:
-        task.intake.receive(message)
+    def refuse(*_message: object, **_options: object) -> None:
+        raise InvalidTaskError("a task came past the farm's transport. This is a bug.")
 
-    return take
+    return refuse
 
 
 def _look_again() -> None:
@@ -301,15 +274,3 @@ def _look_again() -> None:
 
 def _shown(words: object) -> str:
     return words[:SHOWN] if isinstance(words, str) else ""
-
-
-def _event(end: End) -> tuple[str, dict[str, Any]]:
-    """Celery's event for that end, and its fields."""
-    match end.state:
-        case State.SUCCEEDED:
-            return "succeeded", {"result": end.said, "runtime": end.runtime}
-        case State.FAILED | State.QUARANTINED:
-            return "failed", {"exception": end.said, "traceback": ""}
-        case State.CANCELLED | State.EXPIRED:
-            return "revoked", {"terminated": False, "signum": None, "expired": False}
-    return "", {}

@@ -1,6 +1,6 @@
 """The pipe between a worker process and its engine process: JSON heads, raw bytes behind.
 
-    to the engine     {"op": "admit", "claims": [...]}
+    to the engine     {"op": "admit", "claims": [...]}        the values of each
                       {"op": "drop", "task_ids": [...]}
                       {"op": "reload", "model": key}          try a failed load once more
                       {"op": "watch", "task_ids": [...]}      tell of those, and of no others
@@ -28,8 +28,9 @@ import os
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from multiprocessing.connection import Connection
+from operator import attrgetter
 from typing import Any
 
 from genfarm_shared.tasks import Claim, Failure
@@ -39,6 +40,10 @@ from genfarm_workers.engines import Glimpse, Output, Picture
 CHUNK = 1 << 18
 
 _LENGTH = struct.Struct("!Q")
+
+#: The values of a claim in the order of its fields: `asdict` copies what it finds, and takes ten
+#: times longer than the JSON.
+_values_of_claim = attrgetter(*(field.name for field in fields(Claim)))
 
 
 class Pipe:
@@ -53,11 +58,11 @@ class Pipe:
         self._blobs: list[bytes] = []
 
     def send_claims(self, claims: Sequence[Claim]) -> None:
-        self.send({"op": "admit", "claims": [asdict(claim) for claim in claims]})
+        self.send({"op": "admit", "claims": [*map(_values_of_claim, claims)]})
 
     def send_outputs(self, outputs: Sequence[Output]) -> None:
         pictures = [picture for output in outputs for picture in output.pictures]
-        heads = [{**asdict(output), "pictures": _sizes(output)} for output in outputs]
+        heads = [_head(output) for output in outputs]
         self._send_with(pictures, {"op": "outputs", "outputs": heads})
 
     def send_glimpses(self, glimpses: Sequence[Glimpse]) -> None:
@@ -84,9 +89,9 @@ class Pipe:
         message, blobs = self._head, iter(self._blobs)
         self._head, self._blobs = {}, []
         if message["op"] == "admit":
-            message["claims"] = [Claim(**claim) for claim in message["claims"]]
+            message["claims"] = [Claim(*values) for values in message["claims"]]
         elif message["op"] == "outputs":
-            message["outputs"] = [_output(head, blobs) for head in message["outputs"]]
+            message["outputs"] = [_output(blobs, *head) for head in message["outputs"]]
         elif message["op"] == "glimpses":
             message["glimpses"] = [_glimpse(head, blobs) for head in message["glimpses"]]
         return message
@@ -134,12 +139,24 @@ class Pipe:
             rest = rest[os.write(self._connection.fileno(), rest) :]
 
 
-def _output(head: dict[str, Any], blobs: Iterator[bytes]) -> Output:
-    failure = head.pop("failure")
-    pictures = [Picture(width, height, next(blobs)) for width, height in head.pop("pictures")]
-    return Output(
-        **head, pictures=pictures, failure=Failure(**failure) if failure is not None else None
-    )
+def _head(output: Output) -> tuple[object, ...]:
+    """An output without its pixels, as `_output` takes it."""
+    sizes = [(picture.width, picture.height) for picture in output.pictures]
+    failure = asdict(output.failure) if output.failure is not None else None
+    return output.task_id, output.output, sizes, failure, output.metrics
+
+
+def _output(
+    blobs: Iterator[bytes],
+    task_id: str,
+    output: dict[str, Any] | None,
+    sizes: Sequence[tuple[int, int]],
+    failure: dict[str, Any] | None,
+    metrics: dict[str, Any],
+) -> Output:
+    pictures = [Picture(width, height, next(blobs)) for width, height in sizes]
+    failed = Failure(**failure) if failure is not None else None
+    return Output(task_id, output, pictures, failed, metrics)
 
 
 def _glimpse(head: dict[str, Any], blobs: Iterator[bytes]) -> Glimpse:
@@ -148,10 +165,6 @@ def _glimpse(head: dict[str, Any], blobs: Iterator[bytes]) -> Glimpse:
         width, height = size
         picture = Picture(width, height, next(blobs))
     return Glimpse(**head, picture=picture)
-
-
-def _sizes(output: Output) -> list[tuple[int, int] | None]:
-    return [_size(picture) for picture in output.pictures]
 
 
 def _size(picture: Picture | None) -> tuple[int, int] | None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import Claim, Hint, State
 from genfarm_workers.ends import end_of_record
-from genfarm_workers.intake import End, Intake
+from genfarm_workers.intake import Intake
+from genfarm_workers.news import End
 from genfarm_workers.patience import insist
 
 

@@ -85,20 +85,22 @@ class Runner:
         for thread in self._threads:
             thread.start()
 
-    def offer(self, hint: Hint) -> bool:
-        """Take a hint into its line; False when it waits there already."""
+    def offer(self, hints: Sequence[Hint]) -> list[str]:
+        """Take hints into their lines; returns the ids that wait there already."""
         with self._changed:
-            # While draining it stays un-acked in hand, and Celery puts it back at the end.
-            taken = self._draining or self._batcher.admit(hint)
+            if self._draining:  # they stay un-acked in hand, and Celery puts them back at the end
+                return []
+            doubles = [hint.task_id for hint in hints if not self._batcher.admit(hint)]
             self._ledger.note(wait=True)
             self._changed.notify()
-        return taken
+        return doubles
 
     def room(self, model: str) -> int:
         """How many tasks of that model are wanted; none leaves them to other workers."""
         with self._changed:
             closed = self._draining or self._undertaker.is_behind() or self._bench.is_closed(model)
-            return 0 if closed else self._batcher.room(model)
+            # An engine that is still starting would keep them from those that run.
+            return 0 if closed or not self._host.is_ready() else self._batcher.room(model)
 
     def report(self) -> dict[str, Any]:
         """What to say of this worker in its beat."""
@@ -200,9 +202,10 @@ class Runner:
         # An old hint of a task that must now run alone, or one that lies about the model: the
         # row goes back, and comes again with a hint of its own.
         wrong = [c for c in claims if not _belongs(c, batch)]
-        if wrong:
-            self._returns.give_back(wrong, "its message was out of date")
-        return [claim for claim in claims if claim not in wrong]
+        if not wrong:
+            return claims
+        self._returns.give_back(wrong, "its message was out of date")
+        return [claim for claim in claims if _belongs(claim, batch)]
 
     def _submit(self, claims: list[Claim]) -> None:
         """Hand claims to the engine, once it lives; a suspect also has it to itself."""
@@ -224,8 +227,13 @@ class Runner:
                 self._changed.wait(LISTEN)
 
     def _collect(self) -> None:
+        was_ready = False
         while not self._stopped.is_set():
             ended = self._host.receive(LISTEN)
+            is_ready = self._host.is_ready()
+            if is_ready and not was_ready:
+                self._intake.wake()
+            was_ready = is_ready
             if ended is None:
                 self._replace_engine()
             elif ended:
@@ -234,13 +242,15 @@ class Runner:
     def _sort(self, ended: Sequence[Ended]) -> None:
         """Have ended tasks recorded; those that only this worker could not run go elsewhere."""
         homeless = [one.claim for one in ended if _is_homeless(one)]
-        if homeless:
+        if not homeless:
+            self._record(ended)
+        else:
             log.warning("%d tasks of a model that cannot be loaded here", len(homeless))
             self._is_sorting = True
             insist(self._look_at_others)
             self._execute(turn_away(homeless, self._bench), "its model cannot be loaded here")
-        self._is_sorting = False
-        self._record([one for one in ended if not _is_homeless(one)])
+            self._is_sorting = False
+            self._record([one for one in ended if not _is_homeless(one)])
 
     def _record(self, ended: Sequence[Ended]) -> None:
         with self._changed:

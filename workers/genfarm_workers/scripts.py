@@ -4,8 +4,10 @@
 #: ARGV: tag prefix, how many at most, the largest message that is sent whole, how much of a
 #: larger one is, HUNGRY, lists a queue; then for each queue its name, this worker's room, and
 #: what it has in hand of it.
-#: Returns for each message: queue, tag, size, bytes; and how many messages still wait. An
-#: entry is written as kombu writes it.
+#: Returns how many messages still wait; then for each list that gave some: its queue, the number
+#: of the first (its tag is the prefix and that number), their sizes, and their bytes in one
+#: piece. A reply of few pieces, because Python reads each of them for itself.
+#: An entry is written as kombu writes it, and 128 at a time: Lua hands over no endless list.
 #: A worker gets its share at most: as many as make its hands as full as those of all who ask.
 #: An asker whose time is no number near the server's own is none: the clock was set back, say.
 #: Writes that may be refused when memory is short come after RPOP, when the script is let
@@ -15,7 +17,7 @@ local left, largest, head = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[
 local hungry, steps, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), (#ARGV - 6) / 3
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local taken, want, hands, behind = {}, {}, {}, 0
+local reply, want, hands, number, fields = {0}, {}, {}, 0, 256
 local function key(q, place) return KEYS[1 + (q - 1) * (steps + 2) + place] end
 local function note(q)
   redis.pcall('HSET', key(q, 2), KEYS[1], string.format('%.3f %d', now, hands[q]))
@@ -49,13 +51,18 @@ for step = 1, steps do
     local count = math.min(left, want[q])
     local found = count > 0 and redis.pcall('RPOP', key(q, 2 + step), count)
     if type(found) == 'table' and not found.err then
-      local name = ARGV[4 + 3 * q]
-      for _, raw in ipairs(found) do
-        local tag = ARGV[1] .. #taken / 4
-        redis.call('HSET', KEYS[1], tag, '[' .. raw .. ',"","' .. name .. '"]')
-        local shown = #raw > largest and string.sub(raw, 1, head) or raw
-        for _, value in ipairs({name, tag, #raw, shown}) do taken[#taken + 1] = value end
+      local name, first, entries, sizes = ARGV[4 + 3 * q], number, {}, {}
+      for i, raw in ipairs(found) do
+        entries[#entries + 1] = ARGV[1] .. number
+        entries[#entries + 1] = '[' .. raw .. ',"","' .. name .. '"]'
+        number, sizes[i] = number + 1, #raw
+        if #raw > largest then found[i] = string.sub(raw, 1, head) end
       end
+      for i = 1, #entries, fields do
+        redis.call('HSET', KEYS[1], unpack(entries, i, math.min(i + fields - 1, #entries)))
+      end
+      local values = {name, first, table.concat(sizes, ' '), table.concat(found)}
+      for _, value in ipairs(values) do reply[#reply + 1] = value end
       left, want[q], hands[q] = left - #found, want[q] - #found, hands[q] + #found
     end
   end
@@ -63,10 +70,10 @@ end
 for q = 1, queues do
   note(q)
   local left_here = waiting(q)
-  behind = behind + left_here
+  reply[1] = reply[1] + left_here
   if left_here > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
 end
-return {taken, behind}
+return reply
 """
 
 #: KEYS: the un-acked hash. ARGV: the largest entry that is sent whole, how much is sent of the

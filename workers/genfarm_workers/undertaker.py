@@ -13,8 +13,8 @@ from genfarm_shared.messages import Letter
 from genfarm_shared.store import Store
 from genfarm_workers.patience import insist
 
-#: Letters that may wait; above it the worker takes no message. With those that are being written
-#: and a last take, 128 each, at most 512 of 64 kB: 32 MB.
+#: Letters that may wait; above it the worker takes no message. With 128 that are being written
+#: and a last take of 256, at most 640 of 64 kB: 40 MB.
 MOST = 256
 #: Letters in one transaction. Not measured.
 AT_ONCE = 128

@@ -78,8 +78,9 @@ def judge(death: Death, device_fault: str | None, bench: Bench) -> Verdict:
 def turn_away(claims: Sequence[Claim], bench: Bench) -> Verdict:
     """The verdict on tasks whose model this worker may not be able to load."""
     verdict = Verdict()
+    reasons = {model: bench.verdict(model) for model in {claim.model for claim in claims}}
     for claim in claims:
-        reason = bench.verdict(claim.model)
+        reason = reasons[claim.model]
         if reason is None:
             verdict.returned.append(claim)
         else:

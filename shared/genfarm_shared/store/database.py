@@ -5,9 +5,10 @@ transaction, so what is handed to it must be safe to run again.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +95,7 @@ class Database:
         self.patience = patience
         self._clock = clock
         self._engine = _connect(url)
+        self._turn = threading.Lock()
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         if migrate:
             self.upgrade(url)
@@ -191,11 +193,26 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, write: bool, is_single: bool = False) -> Iterator[Connection]:
-        connecting = self._engine.connect().execution_options(genfarm_write=write)
-        if is_single:
-            connecting = connecting.execution_options(isolation_level="AUTOCOMMIT")
-        with connecting as connection, connection.begin():
-            yield connection
+        with self._in_turn() if write and self.is_sqlite else nullcontext():
+            connecting = self._engine.connect().execution_options(genfarm_write=write)
+            if is_single:
+                connecting = connecting.execution_options(isolation_level="AUTOCOMMIT")
+            with connecting as connection, connection.begin():
+                yield connection
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One writer of this process at a time: who waits for SQLite's write lock polls for it
+        with ever longer sleeps, so that a claim would wait on long after a commit has ended.
+
+        A turn that never comes is left to SQLite to refuse.
+        """
+        is_mine = self._turn.acquire(timeout=LOCK_SECONDS)
+        try:
+            yield
+        finally:
+            if is_mine:
+                self._turn.release()
 
     def _unreachable(self, error: DBAPIError) -> GenfarmError:
         if _has_no_room(error):
@@ -240,6 +257,9 @@ def _connect(url: str) -> Engine:
         options: dict[str, Any] = {}
         if parsed.get_backend_name() == "sqlite":
             options = {"connect_args": {"timeout": LOCK_SECONDS, "check_same_thread": False}}
+            # The connection that wrote last goes first: its cache holds what it wrote, and what
+            # another one holds is stale by then.
+            options["pool_use_lifo"] = True
             _make_folder(parsed.database)
         elif parsed.get_backend_name() == "postgresql":
             options["connect_args"] = {"connect_timeout": 5}

@@ -2,8 +2,8 @@
 
 Each for a whole batch. PostgreSQL does all of it in one round trip, for a round
 trip costs more than what it asks for; SQLite has no writing CTE and no trips
-to save. The texts are built once: SQLAlchemy takes longer to build them than
-the databases to run them.
+to save, and its statements are in `lite.py`. The texts are built once:
+SQLAlchemy takes longer to build them than the databases to run them.
 """
 
 import json
@@ -29,8 +29,8 @@ from sqlalchemy import (
 
 from genfarm_shared.schema import attempts, jobs, results, tasks, workers
 from genfarm_shared.store.among import among, pair, pair_of, rows_of, unindexed
-from genfarm_shared.store.audit import close_attempts
 from genfarm_shared.store.database import NOW
+from genfarm_shared.store.lite import claim_rows, record_rows
 from genfarm_shared.tasks import Claim, Outcome, State
 
 STATE = unindexed(tasks.c.state)
@@ -62,13 +62,11 @@ def claim_batch(
     again: bool,
 ) -> list[Claim]:
     """Claim what is free of those tasks, `again` what is the worker's own too; open the audit."""
+    if now is not None and connection.dialect.name == "sqlite":
+        found = claim_rows(connection, task_ids, worker_id, now, again=again)
+        return [Claim(*values) for values in found]
     asked = {"ids": sorted(task_ids), "now": now, "worker": worker_id}
-    if connection.dialect.name == "postgresql":
-        return [Claim(*row) for row in connection.execute(_CLAIM_IN_ONE[again], asked)]
-    claims = [Claim(*row) for row in connection.execute(_CLAIM[again], asked)]
-    if claims:
-        connection.execute(_OPEN, {"ids": [claim.task_id for claim in claims]})
-    return claims
+    return [Claim(*row) for row in connection.execute(_CLAIM_IN_ONE[again], asked)]
 
 
 def record_batch(
@@ -77,18 +75,17 @@ def record_batch(
     """Record the successes whose claim still holds; returns their ids."""
     if not done:
         return frozenset()
+    if now is not None and connection.dialect.name == "sqlite":
+        return record_rows(connection, [_result_values(o) for o in done], worker_id, now)
     rows = {o.task_id: _result_row(o, worker_id) for o in done}
     held = {"ids": sorted(rows), "pairs": [pair(o.task_id, o.attempt) for o in done], "now": now}
-    if connection.dialect.name == "postgresql":
-        given = {**held, "document": json.dumps([*rows.values()], allow_nan=False)}
-        return frozenset(connection.execute(_RECORD_IN_ONE, given).scalars())
-    ended = connection.execute(_SUCCEED, held).all()
-    if ended:
-        found = [rows[row.id] for row in ended]
-        connection.execute(_RECORD, {"document": json.dumps(found, allow_nan=False), "now": now})
-        at = ended[0].finished_at
-        close_attempts(connection, [(row.id, row.attempt) for row in ended], "succeeded", at)
-    return frozenset(row.id for row in ended)
+    given = {**held, "document": json.dumps([*rows.values()], allow_nan=False)}
+    return frozenset(connection.execute(_RECORD_IN_ONE, given).scalars())
+
+
+def _result_values(outcome: Outcome) -> tuple[object, ...]:
+    artifacts = [asdict(artifact) for artifact in outcome.artifacts]
+    return outcome.task_id, outcome.attempt, outcome.output or {}, artifacts, outcome.metrics
 
 
 def _result_row(outcome: Outcome, worker_id: str) -> Mapping[str, Any]:
@@ -147,14 +144,7 @@ _FREE = and_(STATE.in_((State.QUEUED, State.PENDING)), ~_LATE)
 _OWN = and_(STATE == State.RUNNING, tasks.c.worker_id == _WORKER)
 #: By whether the answer to an earlier try was lost.
 _CLAIMING = {False: _claiming(_FREE), True: _claiming(or_(_FREE, _OWN))}
-_CLAIM = {
-    again: claiming.returning(*(tasks.c[name] for name in _CLAIMED))
-    for again, claiming in _CLAIMING.items()
-}
 _CLAIM_IN_ONE = {again: _claiming_in_one(claiming) for again, claiming in _CLAIMING.items()}
-_OPEN = insert(attempts).from_select(
-    _AUDITED, select(*(tasks.c[name] for name in _OPENED)).where(among(tasks.c.id, "ids"))
-)
 _SUCCEED = (
     update(tasks)
     .where(
@@ -168,7 +158,4 @@ _SUCCEED = (
 #: What a worker brings of a result's columns; the last is the time.
 _BROUGHT = [column for column in results.c if column.name != "recorded_at"]
 _KEPT = [*(column.name for column in _BROUGHT), "recorded_at"]
-_RECORD = insert(results).from_select(
-    _KEPT, rows_of(_BROUGHT, "document", "sqlite").add_columns(NOW)
-)
 _RECORD_IN_ONE = _recording_in_one()
