@@ -89,9 +89,7 @@ class TextEngine:
     def load(self) -> None:
         """Raises ModelUnavailable, saying what is missing."""
         self._language = load_language(self._entry, self._device)
-        self._decoder = choose_decoder(
-            self._language, self.slots, pace_of(self._entry, self._device), self._tick
-        )
+        self._decoder = self._choose_decoder()
         self.work = self._decoder.work
 
     def free_rows(self, batch_key: str) -> int:
@@ -138,6 +136,10 @@ class TextEngine:
         """How far tasks are, and the text so far of the first continuation of each."""
         known = [self._tasks[task_id] for task_id in task_ids if task_id in self._tasks]
         return [task.glimpse() for task in known]
+
+    def _choose_decoder(self) -> Decoder:
+        pace = pace_of(self._entry, self._device)
+        return choose_decoder(self._language, self.slots, pace, self._tick)
 
     def _seat(self) -> list[Continuation]:
         """Rows of one task are seated together, as far as there is room: one prefill for all."""
