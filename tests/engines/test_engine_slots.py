@@ -177,3 +177,19 @@ def test_a_task_leaves_a_whole_batch_between_two_of_its_tokens(
     assert [output.task_id for output in outputs] == ["kept"]
     assert [glimpse.done for glimpse in ticks[1]] == [2, 2]
     assert len(ticks) < 100
+
+
+def test_rows_that_wait_in_the_engine_for_a_near_length_write_the_same(
+    make: Making, claim: Claimer, run: Runner
+) -> None:
+    choosing, plain = make(slots=2, limits={"look_ahead": 6}), make(slots=2)
+    assert choosing.free_rows("tiny") == 8
+    claims = [
+        claim(f"t{i}", "text-generation", "tiny", prompt=TEXTS[i % 3] * (1 + i % 4), seed=i)
+        for i in range(8)
+    ]
+    ours, theirs = run(choosing, claims), run(plain, claims)
+    assert [ours[one.task_id].output for one in claims] == [
+        theirs[one.task_id].output for one in claims
+    ]
+    assert choosing.free_rows("tiny") == 8

@@ -62,6 +62,10 @@ class ContinuousDecoder:
     def free(self) -> int:
         return self._slots - len(self._rows)
 
+    def reach(self) -> int:
+        """0: whom a row sits beside costs it nothing here, or is seen to elsewhere."""
+        return 0
+
     def begin(self, rows: Sequence[Continuation]) -> list[Continuation]:
         """Ask for the rows; none is done yet."""
         for row in rows:

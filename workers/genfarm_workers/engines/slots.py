@@ -65,6 +65,10 @@ class SlotDecoder:
     def free(self) -> int:
         return self._rows.count(None)
 
+    def reach(self) -> int:
+        """Columns that every row's step attends to: those of the longest; 0 without rows."""
+        return max((row.columns for row in self._rows if row is not None), default=0)
+
     def begin(self, rows: Sequence[Continuation]) -> list[Continuation]:
         """Seat continuations of one prompt, at most `free()`; return those already done."""
         seats = [seat for seat, row in enumerate(self._rows) if row is None][: len(rows)]

@@ -40,6 +40,10 @@ class StaticDecoder:
     def free(self) -> int:
         return self._slots - len(self._waiting)
 
+    def reach(self) -> int:
+        """0: whom a row sits beside costs it nothing here, or is seen to elsewhere."""
+        return 0
+
     def begin(self, rows: Sequence[Continuation]) -> list[Continuation]:
         """Hold the rows for the next `advance`; none is done yet."""
         self._waiting.extend(rows)

@@ -6,7 +6,6 @@ in slots are not those of a plain forward. Knows no sampling and no cache.
 """
 
 import logging
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +15,7 @@ import torch
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Glimpse, Output, Work
+from genfarm_workers.engines.admission import Waiting
 from genfarm_workers.engines.continuation import Continuation, continuations_of
 from genfarm_workers.engines.language import Language, load_language, tensor_of
 from genfarm_workers.engines.prefix import CHUNK
@@ -43,6 +43,8 @@ class Decoder(Protocol):
     work: Work
 
     def free(self) -> int: ...
+
+    def reach(self) -> int: ...
 
     def begin(self, rows: Sequence[Continuation]) -> list[Continuation]: ...
 
@@ -83,7 +85,9 @@ class TextEngine:
         self.work = Work()
         self._tasks: dict[str, _Task] = {}
         #: Rows of admitted tasks that have no seat yet.
-        self._unseated: deque[Continuation] = deque()
+        self._waiting = Waiting()
+        #: Rows that may wait here beyond those that fit, so that there is a choice.
+        self._look_ahead = int(entry.limits.get("look_ahead", 0))
         self._refused: list[Output] = []
 
     def load(self) -> None:
@@ -93,7 +97,7 @@ class TextEngine:
         self.work = self._decoder.work
 
     def free_rows(self, batch_key: str) -> int:
-        return max(0, self._decoder.free() - len(self._unseated))
+        return max(0, self._decoder.free() + self._look_ahead - len(self._waiting))
 
     def admit(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -112,7 +116,7 @@ class TextEngine:
                 self._language.tokenizer,
             )
             self._tasks[claim.task_id] = _Task(claim, rows)
-            self._unseated.extend(rows)
+            self._waiting.add(rows)
 
     def step(self, now: float) -> list[Output]:
         """Seat waiting rows, then draw one token for every row."""
@@ -128,7 +132,7 @@ class TextEngine:
         gone = set(task_ids)
         for task_id in gone:
             self._tasks.pop(task_id, None)
-        self._unseated = deque(row for row in self._unseated if row.task_id not in gone)
+        self._waiting.discard(gone)
         self._refused = [output for output in self._refused if output.task_id not in gone]
         self._decoder.drop(gone)
 
@@ -142,15 +146,9 @@ class TextEngine:
         return choose_decoder(self._language, self.slots, pace, self._tick)
 
     def _seat(self) -> list[Continuation]:
-        """Rows of one task are seated together, as far as there is room: one prefill for all."""
         ended = []
-        while self._unseated and (room := self._decoder.free()):
-            rows = [self._unseated.popleft()]
-            while (
-                self._unseated and len(rows) < room and self._unseated[0].task_id == rows[0].task_id
-            ):
-                rows.append(self._unseated.popleft())
-            ended += self._decoder.begin(rows)
+        while len(self._waiting) and (room := self._decoder.free()):
+            ended += self._decoder.begin(self._waiting.take(room, self._decoder.reach()))
         return ended
 
     def _complete(self, task_ids: Iterable[str]) -> list[Output]:
