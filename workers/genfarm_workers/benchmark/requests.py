@@ -14,7 +14,6 @@ import torch
 
 #: Mean of the output lengths before the longest are cut, and how much they spread.
 _MEAN_LENGTH, _SPREAD = 38, 0.8
-_MOST_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,8 @@ class Size:
     layers: int = 9
     width: int = 384
     vocabulary: int = 50_257
+    #: Tokens of the longest output.
+    most_tokens: int = 128
 
 
 class Words:
@@ -48,13 +49,13 @@ class Words:
 
 
 def ragged(count: int, shortest: int, longest: int, size: Size, seed: int = 1) -> list[Request]:
-    """Prompts of `shortest` to `longest` tokens, outputs log-normal up to 128."""
+    """Prompts of `shortest` to `longest` tokens, outputs log-normal."""
     chance = random.Random(seed)  # noqa: S311
     centre = math.log(_MEAN_LENGTH) - _SPREAD**2 / 2
     return [
         Request(
             tuple(chance.choices(range(1, size.vocabulary), k=chance.randint(shortest, longest))),
-            max(1, min(_MOST_TOKENS, round(chance.lognormvariate(centre, _SPREAD)))),
+            max(1, min(size.most_tokens, round(chance.lognormvariate(centre, _SPREAD)))),
         )
         for _ in range(count)
     ]

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(rounds: int, *, is_quick: bool = False) -> Report:
     """All parts, in minutes, or in seconds where `is_quick`."""
-    size = Size(layers=2, width=64, vocabulary=512) if is_quick else Size()
+    size = Size(layers=1, width=64, vocabulary=512, most_tokens=6) if is_quick else Size()
     dtypes = (torch.bfloat16, torch.float32)
     parts = [_speed(load, size, rounds) for load in _loads(size, is_quick=is_quick)]
     parts.append(_shared_prompt(size, rounds, is_quick=is_quick))
@@ -74,10 +74,10 @@ def measure(rounds: int, *, is_quick: bool = False) -> Report:
 
 
 def _loads(size: Size, *, is_quick: bool) -> list[Load]:
-    short = ragged(6 if is_quick else 48, 8, 96, size)
-    long = ragged(4 if is_quick else 28, 300, 700, size)
+    short = ragged(4 if is_quick else 48, 8, 96, size)
+    long = ragged(3 if is_quick else 28, 300, 700, size)
     common = {_SEQUENTIAL: 6.0, _FIFO: 1.7}
-    few = 2 if is_quick else 10
+    few = 2 if is_quick else 8
     return [
         Load("short prompts (8-96)", short, short[:few], 16, {**common, _CONTINUOUS: 1.0}),
         Load("long prompts (300-700)", long, long[: few // 2], 16, {_CONTINUOUS: 1.3}),
@@ -131,8 +131,8 @@ def _shared_prompt(size: Size, rounds: int, *, is_quick: bool) -> Part:
 
 def _same_texts(size: Size, dtypes: Sequence[torch.dtype], *, is_quick: bool) -> Part:
     """Each text alone, beside the others, in another order, and with other neighbours."""
-    count = 4 if is_quick else 16
-    requests = ragged(count, 8, 96, size) + ragged(count // 4, 130, 400, size, seed=5)
+    count = 3 if is_quick else 16
+    requests = ragged(count, 8, 96, size) + ragged(max(1, count // 4), 130, 400, size, seed=5)
     strangers = ragged(2 * count, 3, 200, size, seed=9)
     arms, ratios = [], []
     for dtype in dtypes:

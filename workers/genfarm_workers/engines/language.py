@@ -65,6 +65,9 @@ def load_language(entry: ModelEntry, device: str) -> Language:
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
     model = quicken(model.to(device).eval(), entry.slots)
+    if entry.limits.get("compile"):
+        # Shapes come in steps, so that few are compiled; the first call of each waits for it.
+        model.compile(dynamic=False)
     return Language(
         key=entry.key,
         model=model,
