@@ -51,6 +51,10 @@ class TextGeneration(Params):
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     #: 0 keeps the whole vocabulary.
     top_k: int = Field(0, ge=0, le=1_000_000)
+    #: Tokens less likely than this share of the likeliest are left out; 0 keeps them all.
+    min_p: float = Field(0.0, ge=0.0, le=1.0)
+    #: Divides what speaks for a token that the prompt or the text holds already; 1 does nothing.
+    repetition_penalty: float = Field(1.0, ge=0.01, le=100.0)
     seed: Seed = 0
     #: Independent continuations of the one prompt.
     n: int = Field(1, ge=1, le=64)

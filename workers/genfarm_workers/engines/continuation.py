@@ -52,6 +52,10 @@ class Detokenizer:
         self.text += self._fresh()
         self._start = self._shown = len(self._ids)
 
+    def peek(self) -> str:
+        """The text with what is held back, as far as its characters are finished."""
+        return (self.text + self._fresh()).rstrip(_UNFINISHED)
+
     def _fresh(self) -> str:
         shown = self._decode(self._ids[self._start : self._shown])
         return self._decode(self._ids[self._start :])[len(shown) :]
@@ -78,6 +82,8 @@ class Continuation:
     detokenizer: Detokenizer
     #: Tokens drawn, the end-of-text token included.
     drawn: int = 0
+    #: The last of them.
+    last_token: int = 0
     #: `stop` or `length` once it is done.
     finish_reason: str | None = field(default=None)
 
@@ -85,15 +91,26 @@ class Continuation:
     def text(self) -> str:
         return self.detokenizer.text
 
-    def next_draw(self) -> Draw:
-        params = self.params
-        return Draw(self.seed, self.drawn, params["temperature"], params["top_p"], params["top_k"])
+    @property
+    def columns(self) -> int:
+        """Tokens of prompt and continuation that come before the next one to be drawn."""
+        return len(self.prompt_ids) + self.drawn
+
+    @property
+    def left(self) -> int:
+        """Tokens that it may still draw."""
+        return int(self.params["max_new_tokens"]) - self.drawn
+
+    def draw(self) -> Draw:
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+        return Draw(self.seed, **{name: self.params[name] for name in names})
 
     def take(self, token: int) -> bool:
         """Append a drawn token; true when the row is done. A done row takes nothing more."""
         if self.finish_reason is not None:
             return True
         self.drawn += 1
+        self.last_token = token
         if token in self.eos_ids:
             self._finish("stop")
         else:

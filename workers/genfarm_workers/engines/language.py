@@ -11,6 +11,7 @@ import torch
 
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.quicken import quicken
 from genfarm_workers.engines.weights import choose_dtype, find_weights, quiet_libraries
 
 #: Tokens of context for a model whose configuration names no limit.
@@ -32,6 +33,11 @@ class Language:
     eos_ids: frozenset[int]
     #: What an empty prompt starts from; None when the tokenizer has no such token.
     start_id: int | None
+
+    @property
+    def body(self) -> Any:
+        """The model without its head, where it has such a part: logits cost a prompt nothing."""
+        return self.model.base_model
 
     def encode(self, prompt: str) -> list[int]:
         """Token ids of the prompt, empty for one that holds no token and has no start."""
@@ -58,7 +64,10 @@ def load_language(entry: ModelEntry, device: str) -> Language:
             f"model {entry.key!r}: {folder} is not a causal language model that transformers can "
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
-    model = model.to(device).eval()
+    model = quicken(model.to(device).eval(), entry.slots)
+    if entry.limits.get("compile"):
+        # Shapes come in steps, so that few are compiled; the first call of each waits for it.
+        model.compile(dynamic=False)
     return Language(
         key=entry.key,
         model=model,
@@ -86,11 +95,6 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
-
-
-def ceil_to(size: int, step: int) -> int:
-    """The next multiple: shapes come in steps, so that few of them exist."""
-    return -(-size // step) * step
 
 
 def pad_ids(ids: Sequence[int], width: int, *, left: bool = False) -> list[int]:

@@ -28,15 +28,30 @@ def noise_key(seed: int, position: int) -> int:
     return _signed(_mix(_mix(seed) ^ _mix((position + 1) * _GOLDEN)))
 
 
+def mixed(seed: int) -> int:
+    """The part of `noise_key` that is the seed's alone, as an int64."""
+    return _signed(_mix(seed))
+
+
+def noise_keys(mixed_seeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """`noise_key` of many rows, on their device: (B,) int64 of `mixed` seeds and of positions."""
+    return _mixed(mixed_seeds ^ _mixed((positions + 1) * _signed(_GOLDEN)))
+
+
 def gumbel(keys: torch.Tensor, size: int) -> torch.Tensor:
     """(B,) int64 keys to (B, size) float32 Gumbel noise; element-wise, so rows are independent."""
     index = torch.arange(1, size + 1, device=keys.device) * _signed(_GOLDEN)
-    bits = keys[:, None] + index
-    bits = (bits ^ _shifted(bits, 30)) * _signed(_FIRST)
-    bits = (bits ^ _shifted(bits, 27)) * _signed(_SECOND)
-    bits = _shifted(bits ^ _shifted(bits, 31), 64 - _UNIFORM_BITS)
-    uniform = (bits.to(torch.float32) + 0.5) * 2.0**-_UNIFORM_BITS
-    return -torch.log(-torch.log(uniform))
+    bits = _mixed(keys[:, None] + index)
+    uniform = _shifted(bits, 64 - _UNIFORM_BITS).to(torch.float32)
+    uniform = uniform.add_(0.5).mul_(2.0**-_UNIFORM_BITS)
+    return uniform.log_().neg_().log_().neg_()
+
+
+def _mixed(bits: torch.Tensor) -> torch.Tensor:
+    """SplitMix64's finaliser on int64, in place where it can be: memory is what it costs."""
+    bits = (bits ^ _shifted(bits, 30)).mul_(_signed(_FIRST))
+    bits = bits.bitwise_xor_(_shifted(bits, 27)).mul_(_signed(_SECOND))
+    return bits.bitwise_xor_(_shifted(bits, 31))
 
 
 def _mix(value: int) -> int:
@@ -54,4 +69,4 @@ def _signed(value: int) -> int:
 
 def _shifted(bits: torch.Tensor, places: int) -> torch.Tensor:
     """Logical right shift; torch's own copies the sign bit."""
-    return torch.bitwise_right_shift(bits, places) & ((1 << (64 - places)) - 1)
+    return torch.bitwise_right_shift(bits, places).bitwise_and_((1 << (64 - places)) - 1)

@@ -18,6 +18,7 @@ Tick = Callable[[], None]
 
 ENGINES = {
     "text": "text:TextEngine",
+    "text-continuous": "continuous:ContinuousTextEngine",
     "image": "image:ImageEngine",
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",

@@ -13,134 +13,96 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin
 
+from genfarm_workers.engines import Work
 from genfarm_workers.engines.continuation import Continuation
-from genfarm_workers.engines.language import Language, ceil_to, pad_ids, tensor_of
-from genfarm_workers.engines.sampler import GREEDY, choose_tokens
+from genfarm_workers.engines.graphs import Graphs
+from genfarm_workers.engines.kv import WINDOW_STEP, SlotCache, ceil_to
+from genfarm_workers.engines.lanes import Lane, Lanes, seen_mask
+from genfarm_workers.engines.language import Language, pad_ids, tensor_of
+from genfarm_workers.engines.prefix import CHUNK, PrefixStore
+from genfarm_workers.engines.sampler import Sampler
 
-#: Prompts are padded to a multiple of this, so that few prefill shapes exist.
+#: The last chunk of a prompt is padded to a multiple of this, so that few shapes exist.
 PREFILL_STEP = 32
-#: Columns that a decode step attends to come in multiples of this, for the same reason.
-WINDOW_STEP = 64
 
 
-@dataclass(slots=True)
-class _Plan:
-    """What the layers do with the keys and values of the forward that runs now."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a slot decoder goes about its steps; none of it changes a byte."""
 
-    #: Rows that a prefill fills; None during a decode step.
-    rows: list[int] | None
-    #: Columns: of the prompt in a prefill, attended to in a decode step.
-    columns: int
-    #: (B,) column of each row's new token; None during a prefill.
-    positions: torch.Tensor | None = None
-
-
-class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of one layer, (B, heads, columns, width) each, grown on demand."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self.batch = batch
-        self.plan = _Plan(rows=None, columns=0)
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.keys = key_states.new_zeros(self._shape(key_states, 0))
-        self.values = value_states.new_zeros(self._shape(value_states, 0))
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        self.keys = self._stored(self.keys, key_states)
-        self.values = self._stored(self.values, value_states)
-        if self.plan.rows is not None:
-            return key_states, value_states
-        columns = self.plan.columns
-        return self.keys[:, :, :columns], self.values[:, :, :columns]
-
-    def _stored(self, kept: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        plan = self.plan
-        if kept.shape[2] < plan.columns:
-            grown = states.new_zeros(self._shape(states, ceil_to(plan.columns, WINDOW_STEP)))
-            grown[:, :, : kept.shape[2]] = kept
-            kept = grown
-        if plan.rows is None:
-            every = torch.arange(self.batch, device=kept.device)
-            kept[every, :, plan.positions] = states[:, :, 0]
-        else:
-            # Zeros behind the prompt: a masked value weighs zero, but zero times the
-            # infinity that an overflowing neighbour left would be no number.
-            kept[plan.rows] = 0
-            kept[plan.rows, :, : plan.columns] = states[:, :, : plan.columns]
-        return kept
-
-    def _shape(self, states: torch.Tensor, columns: int) -> tuple[int, int, int, int]:
-        return (self.batch, states.shape[1], columns, states.shape[3])
-
-    # The three below are asked for by the cache's own interface. The mask is always given,
-    # so no model sizes one from them.
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.plan.columns, 0
-
-    def get_seq_length(self) -> int:
-        return 0
-
-    def get_max_length(self) -> int:
-        return -1
+    #: Decode steps between two looks of the host: a row that ends in between is computed on
+    #: in vain. 1 on a CPU, where a look costs nothing; on a GPU the best is about
+    #: sqrt(2 * host seconds * tokens of a text / step seconds), 6 to 8 for small models.
+    steps: int = 1
+    #: Kernels that do not depend on which rows are sampled, so that they can be captured.
+    is_uniform: bool = False
+    #: Bytes of prompts' beginnings that are kept; 0 keeps none.
+    prefix_bytes: int = 0
 
 
 class SlotDecoder:
-    """Continuations in slots; one token for each per `advance`."""
+    """Continuations in slots; some tokens for each per `advance`."""
 
-    def __init__(self, language: Language, slots: int) -> None:
+    def __init__(self, language: Language, slots: int, pace: Pace | None = None) -> None:
         self._language = language
-        layers = [_SlotLayer(slots) for _ in range(_layers_of(language.model.config))]
-        self._layers = layers
-        self._cache = Cache(layers=layers)
+        self._pace = pace or Pace()
+        device, steps = language.device, self._pace.steps
+        config = language.model.config.get_text_config()
+        self._cache = SlotCache(config.num_hidden_layers, slots, device, language.context)
+        self._prefixes = PrefixStore(self._pace.prefix_bytes)
+        self._lanes = Lanes(
+            slots, device, language.eos_ids, steps=steps, is_uniform=self._pace.is_uniform
+        )
+        self._graphs = Graphs(device)
         #: Rows in use; None is a free slot, computed along and ignored.
         self._rows: list[Continuation | None] = [None] * slots
-        self._last = [0] * slots
-        self._columns = [0] * slots
+        #: Whether rows came or went since the lanes were filled.
+        self._is_stale = True
+        self._every = torch.arange(ceil_to(language.context, WINDOW_STEP), device=device)
+        self.work = Work()
 
     def free(self) -> int:
         return self._rows.count(None)
+
+    def reach(self) -> int:
+        """Columns that every row's step attends to: those of the longest; 0 without rows."""
+        return max((row.columns for row in self._rows if row is not None), default=0)
 
     def begin(self, rows: Sequence[Continuation]) -> list[Continuation]:
         """Seat continuations of one prompt, at most `free()`; return those already done."""
         seats = [seat for seat, row in enumerate(self._rows) if row is None][: len(rows)]
         logits = self.prefill(rows[0].prompt_ids, seats)
-        tokens = choose_tokens(
-            logits.expand(len(rows), -1), [row.next_draw() for row in rows]
-        ).tolist()
         done = []
-        for row, seat, token in zip(rows, seats, tokens, strict=True):
+        for row, seat, token in zip(rows, seats, self._first_tokens(rows, logits), strict=True):
             if row.take(token):
                 done.append(row)
-            else:
-                self._rows[seat], self._last[seat] = row, token
-                self._columns[seat] = len(row.prompt_ids)
+                continue
+            self._rows[seat], self._is_stale = row, True
+            if row.draw().is_penalised:
+                self._lanes.remember(seat, [*row.prompt_ids, token], logits.shape[-1])
         return done
 
+    @torch.inference_mode()
     def advance(self) -> list[Continuation]:
-        """One token for every row; return the rows it ended."""
-        if not any(self._rows):
+        """A few tokens for every row; return the rows that ended."""
+        rows = [row for row in self._rows if row is not None]
+        if not rows:
             return []
-        logits = self.decode(self._last, self._columns)
-        draws = [row.next_draw() if row is not None else GREEDY for row in self._rows]
-        done = []
-        for seat, token in enumerate(choose_tokens(logits, draws).tolist()):
-            row = self._rows[seat]
-            if row is None:
-                continue
-            self._last[seat] = token
-            self._columns[seat] += 1
-            if row.take(token):
-                done.append(row)
-                self._leave(seat)
+        if self._is_stale:
+            self._lanes.fill([_lane(row) for row in self._rows])
+            self._is_stale = False
+        steps = self._pace.steps
+        if not self._pace.is_uniform:
+            steps = min(steps, max(row.left for row in rows))
+        end = max(row.columns for row in rows) - 1 + steps
+        tokens = self._run(min(ceil_to(end, WINDOW_STEP), len(self._every)), steps)
+        drawn = sum(row.drawn for row in rows)
+        done = [row for row in self._rows if row is not None and self._feed(row, tokens)]
+        useful = sum(row.drawn for row in rows) - drawn
+        self.work.add(computed=steps * len(self._rows), useful=useful)
+        for row in done:
+            self._leave(self._rows.index(row))
         return done
 
     def drop(self, task_ids: set[str]) -> None:
@@ -148,47 +110,101 @@ class SlotDecoder:
             if row is not None and row.task_id in task_ids:
                 self._leave(seat)
 
-    def _leave(self, seat: int) -> None:
-        self._rows[seat], self._last[seat], self._columns[seat] = None, 0, 0
-
     @torch.inference_mode()
-    def prefill(self, ids: Sequence[int], seats: list[int]) -> torch.Tensor:
-        """Logits (1, V) after the prompt, whose keys and values go to all `seats`."""
-        width = min(ceil_to(len(ids), PREFILL_STEP), self._language.context)
-        self._plan(_Plan(rows=seats, columns=len(ids)))
-        device = self._language.device
-        every = torch.arange(width, device=device)
-        logits = self._language.model(
-            input_ids=tensor_of([pad_ids(ids, width)], device),
-            position_ids=every[None],
-            attention_mask=(every[None, :] <= every[:, None])[None, None],
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=torch.tensor([len(ids) - 1], device=device),
-        ).logits
-        return logits[:, -1]  # type: ignore[no-any-return]
+    def prefill(self, ids: Sequence[int], seats: Sequence[int]) -> torch.Tensor:
+        """Logits (1, V) after the prompt, whose keys and values go to all `seats`.
 
-    @torch.inference_mode()
+        Whole chunks, then the rest, each attending to all before it. Chunks that
+        are kept from an earlier prompt are the same to the bit as computed ones.
+        """
+        start, prefix = self._prefixes.find(ids)
+        self._cache.begin_prompt(prefix)
+        while len(ids) - start > CHUNK:
+            end = start + CHUNK
+            self._chunk(self._language.body, ids[start:end], start)
+            if self._prefixes.is_on:
+                self._prefixes.keep(ids[:end], self._cache.chunk(start, end))
+            start = end
+        kept = torch.tensor([len(ids) - start - 1], device=self._language.device)
+        found = self._chunk(self._language.model, ids[start:], start, logits_to_keep=kept)
+        self._cache.seat_prompt(seats, len(ids))
+        logits: torch.Tensor = found.logits[:, -1]
+        return logits
+
     def decode(self, tokens: Sequence[int], columns: Sequence[int]) -> torch.Tensor:
         """Logits (B, V) after each row's token, which is written at the row's column."""
-        device = self._language.device
         window = ceil_to(max(columns) + 1, WINDOW_STEP)
-        positions = torch.tensor(columns, device=device)
-        self._plan(_Plan(rows=None, columns=window, positions=positions))
-        seen = torch.arange(window, device=device)[None, :] <= positions[:, None]
+        self._cache.reserve(window)
+        self._cache.mark_written([column + 1 for column in columns])
+        ids = torch.tensor([tokens, columns], device=self._language.device)
+        return self._forward(ids[0], ids[1], window)
+
+    def _chunk(self, model: Any, ids: Sequence[int], start: int, **options: Any) -> Any:
+        """One forward of the prompt's tokens from `start` on."""
+        width = min(ceil_to(len(ids), PREFILL_STEP), self._language.context - start)
+        columns = self._every[: start + width]
+        places = columns[start:]
+        self.work.add(computed=width, useful=len(ids))
+        return model(
+            input_ids=tensor_of([pad_ids(ids, width)], self._language.device),
+            position_ids=places[None],
+            attention_mask=self._mask(columns[None, :] <= places[:, None])[None, None],
+            past_key_values=self._cache.states,
+            use_cache=True,
+            **options,
+        )
+
+    def _run(self, window: int, steps: int) -> list[list[int]]:
+        """(B, steps) tokens of every slot."""
+        if self._cache.reserve(window):
+            self._graphs.forget()
+        self._cache.mark_written([row.columns - 1 + steps if row else 1 for row in self._rows])
+
+        def run() -> torch.Tensor:
+            return self._lanes.run(lambda ids, at: self._forward(ids, at, window), steps)
+
+        chosen = self._graphs.run((window, steps, self._lanes.mode), run)
+        tokens: list[list[int]] = chosen.T.tolist()
+        return tokens
+
+    @torch.inference_mode()
+    def _forward(self, tokens: torch.Tensor, columns: torch.Tensor, window: int) -> torch.Tensor:
+        self._cache.begin_decode(columns, window)
+        mask = self._mask(self._every[:window] <= columns[:, None])
         logits = self._language.model(
-            input_ids=tensor_of([tokens], device).T,
-            position_ids=positions[:, None],
-            attention_mask=seen[:, None, None, :],
-            past_key_values=self._cache,
+            input_ids=tokens[:, None],
+            position_ids=columns[:, None],
+            attention_mask=mask[:, None, None, :],
+            past_key_values=self._cache.states,
             use_cache=True,
         ).logits
         return logits[:, -1]  # type: ignore[no-any-return]
 
-    def _plan(self, plan: _Plan) -> None:
-        for layer in self._layers:
-            layer.plan = plan
+    def _mask(self, is_seen: torch.Tensor) -> torch.Tensor:
+        """What attention adds: made here once, and not from booleans in every layer."""
+        mask = torch.zeros(is_seen.shape, dtype=self._language.model.dtype, device=is_seen.device)
+        return mask.masked_fill_(~is_seen, -torch.inf)
+
+    def _first_tokens(self, rows: Sequence[Continuation], logits: torch.Tensor) -> list[int]:
+        """Drawn from the one prompt's logits, for each row by its own parameters."""
+        device = self._language.device
+        sampler = Sampler([row.draw() for row in rows], device)
+        seen = None
+        if sampler.penalises:
+            seen = seen_mask(rows[0].prompt_ids, logits.shape[-1], device)
+        start = torch.zeros(len(rows), dtype=torch.long, device=device)
+        tokens: list[int] = sampler.choose(logits.expand(len(rows), -1), start, seen).tolist()
+        return tokens
+
+    def _feed(self, row: Continuation, tokens: Sequence[Sequence[int]]) -> bool:
+        """Hand the row its tokens until it is done; those behind its end are no tokens."""
+        return any(row.take(token) for token in tokens[self._rows.index(row)])
+
+    def _leave(self, seat: int) -> None:
+        self._rows[seat], self._is_stale = None, True
 
 
-def _layers_of(config: Any) -> int:
-    return int(config.get_text_config().num_hidden_layers)
+def _lane(row: Continuation | None) -> Lane | None:
+    if row is None:
+        return None
+    return Lane(row.last_token, row.columns - 1, row.drawn, row.left, row.draw())

@@ -6,7 +6,7 @@ a batch that runs, and it runs until its longest row ends. Knows tokens and
 tensors; no text and no task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import (
@@ -17,22 +17,32 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from genfarm_workers.engines import Work
 from genfarm_workers.engines.continuation import Continuation
-from genfarm_workers.engines.language import Language, ceil_to, pad_ids, tensor_of
-from genfarm_workers.engines.sampler import GREEDY, choose_tokens
+from genfarm_workers.engines.kv import ceil_to
+from genfarm_workers.engines.lanes import seen_mask
+from genfarm_workers.engines.language import Language, pad_ids, tensor_of
+from genfarm_workers.engines.registry import Tick, no_tick
+from genfarm_workers.engines.sampler import GREEDY, Sampler
 from genfarm_workers.engines.slots import PREFILL_STEP
 
 
 class StaticDecoder:
     """Continuations in waiting; `advance` runs one batch of them to its end."""
 
-    def __init__(self, language: Language, slots: int) -> None:
+    def __init__(self, language: Language, slots: int, tick: Tick = no_tick) -> None:
         self._language = language
         self._slots = slots
+        self._tick = tick
+        self.work = Work()
         self._waiting: list[Continuation] = []
 
     def free(self) -> int:
         return self._slots - len(self._waiting)
+
+    def reach(self) -> int:
+        """0: whom a row sits beside costs it nothing here, or is seen to elsewhere."""
+        return 0
 
     def begin(self, rows: Sequence[Continuation]) -> list[Continuation]:
         """Hold the rows for the next `advance`; none is done yet."""
@@ -50,6 +60,10 @@ class StaticDecoder:
         return batch
 
     def drop(self, task_ids: set[str]) -> None:
+        """Forget their rows; those of a batch that runs stand still from its next token on."""
+        for row in self._waiting:
+            if row.task_id in task_ids:
+                row.finish_reason = "stop"
         self._waiting = [row for row in self._waiting if row.task_id not in task_ids]
 
     @torch.inference_mode()
@@ -66,34 +80,56 @@ class StaticDecoder:
                 max_new_tokens=max(row.params["max_new_tokens"] for row in batch),
                 pad_token_id=0,
             ),
-            logits_processor=LogitsProcessorList([_RowChoice(batch)]),
-            stopping_criteria=StoppingCriteriaList([_RowsDone(batch)]),
+            logits_processor=LogitsProcessorList([_RowChoice(batch, self._slots)]),
+            stopping_criteria=StoppingCriteriaList([_RowsDone(batch, self._count)]),
         )
+
+    def _count(self, useful: int) -> None:
+        """After each token of a batch: a sign of life, and the moment for a drop."""
+        self.work.add(computed=self._slots, useful=useful)
+        self._tick()
 
 
 class _RowChoice(LogitsProcessor):  # type: ignore[misc]
     """Leaves of each row's logits only the token that its own draw chooses."""
 
-    def __init__(self, batch: Sequence[Continuation]) -> None:
+    def __init__(self, batch: Sequence[Continuation], slots: int) -> None:
         self._batch = batch
+        self._draws = [*(row.draw() for row in batch), *[GREEDY] * (slots - len(batch))]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        fillers = [GREEDY] * (len(scores) - len(self._batch))
-        draws = [row.next_draw() for row in self._batch] + fillers
-        chosen = choose_tokens(scores, draws)
+        sampler = Sampler(self._draws, str(scores.device))
+        fillers = [0] * (len(scores) - len(self._batch))
+        positions = [*(row.drawn for row in self._batch), *fillers]
+        drawn = torch.tensor(positions, device=scores.device)
+        seen = self._seen(input_ids, scores.shape[-1]) if sampler.penalises else None
+        chosen = sampler.choose(scores, drawn, seen)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0.0)
+
+    def _seen(self, input_ids: torch.Tensor, vocabulary: int) -> torch.Tensor:
+        """(B, V), of each row what `input_ids` holds behind its padding."""
+        rows = []
+        for place, tokens in enumerate(input_ids.tolist()):
+            held = self._batch[place].columns if place < len(self._batch) else 0
+            rows.append(seen_mask(tokens[len(tokens) - held :], vocabulary, str(input_ids.device)))
+        return torch.cat(rows)
 
 
 class _RowsDone(StoppingCriteria):  # type: ignore[misc]
     """Hands every row its new token and says which rows are done."""
 
-    def __init__(self, batch: Sequence[Continuation]) -> None:
+    def __init__(self, batch: Sequence[Continuation], count: Callable[[int], None]) -> None:
         self._batch = batch
+        self._count = count
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        before = sum(row.drawn for row in self._batch)
         fillers = [True] * (len(input_ids) - len(self._batch))
         tokens = input_ids[: len(self._batch), -1].tolist()
-        done = [row.take(token) for row, token in zip(self._batch, tokens, strict=True)]
+        for row, token in zip(self._batch, tokens, strict=True):
+            row.take(token)
+        self._count(sum(row.drawn for row in self._batch) - before)
+        done = [row.finish_reason is not None for row in self._batch]
         return torch.tensor([*done, *fillers], device=input_ids.device)
 
 

@@ -6,7 +6,6 @@ in slots are not those of a plain forward. Knows no sampling and no cache.
 """
 
 import logging
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,16 +15,21 @@ import torch
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Glimpse, Output, Work
+from genfarm_workers.engines.admission import Waiting
 from genfarm_workers.engines.continuation import Continuation, continuations_of
 from genfarm_workers.engines.language import Language, load_language, tensor_of
+from genfarm_workers.engines.prefix import CHUNK
 from genfarm_workers.engines.registry import Tick, no_tick
-from genfarm_workers.engines.slots import SlotDecoder
+from genfarm_workers.engines.slots import Pace, SlotDecoder
 from genfarm_workers.engines.static import StaticDecoder
 
 logger = logging.getLogger(__name__)
 
-#: Tokens of the prompt that the slot decoder is checked with at load.
-_CHECK_LENGTH = 24
+#: Tokens that the slot decoder is checked with at load, half of the rest behind a whole chunk
+#: by prefill, half by decode steps.
+_CHECK_LENGTH = CHUNK + 24
+#: MiB of prompts' beginnings that are kept: some 50 chunks of an 8B model, 7,000 of a 0.1B.
+_PREFIX_MIB = 256
 #: Largest difference of logits, in standard deviations of the logits, that rounding
 #: explains. Seen on random two-layer models of seven families: 3e-6 in float32, 4e-2 in
 #: bfloat16; attention that the mask gets wrong (GPT-Neo) gives 0.6.
@@ -36,7 +40,11 @@ _CHECK_TOLERANCE_HALF = 0.1
 class Decoder(Protocol):
     """Computes rows."""
 
+    work: Work
+
     def free(self) -> int: ...
+
+    def reach(self) -> int: ...
 
     def begin(self, rows: Sequence[Continuation]) -> list[Continuation]: ...
 
@@ -60,27 +68,36 @@ class _Task:
             metrics={"prompt_tokens": len(self.rows[0].prompt_ids), "output_tokens": drawn},
         )
 
+    def glimpse(self) -> Glimpse:
+        done = sum(row.drawn for row in self.rows)
+        total = len(self.rows) * self.claim.params["max_new_tokens"]
+        return Glimpse(self.claim.task_id, done, total, self.rows[0].detokenizer.peek())
+
 
 class TextEngine:
     """Rows of many tasks decode together; each leaves when it is done."""
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.slots = entry.slots
-        self.work = Work()
         self._entry = entry
         self._device = device
+        self._tick = tick
+        self.work = Work()
         self._tasks: dict[str, _Task] = {}
         #: Rows of admitted tasks that have no seat yet.
-        self._unseated: deque[Continuation] = deque()
+        self._waiting = Waiting()
+        #: Rows that may wait here beyond those that fit, so that there is a choice.
+        self._look_ahead = int(entry.limits.get("look_ahead", 0))
         self._refused: list[Output] = []
 
     def load(self) -> None:
         """Raises ModelUnavailable, saying what is missing."""
         self._language = load_language(self._entry, self._device)
-        self._decoder = choose_decoder(self._language, self.slots)
+        self._decoder = self._choose_decoder()
+        self.work = self._decoder.work
 
     def free_rows(self, batch_key: str) -> int:
-        return max(0, self._decoder.free() - len(self._unseated))
+        return max(0, self._decoder.free() + self._look_ahead - len(self._waiting))
 
     def admit(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -99,7 +116,7 @@ class TextEngine:
                 self._language.tokenizer,
             )
             self._tasks[claim.task_id] = _Task(claim, rows)
-            self._unseated.extend(rows)
+            self._waiting.add(rows)
 
     def step(self, now: float) -> list[Output]:
         """Seat waiting rows, then draw one token for every row."""
@@ -115,25 +132,23 @@ class TextEngine:
         gone = set(task_ids)
         for task_id in gone:
             self._tasks.pop(task_id, None)
-        self._unseated = deque(row for row in self._unseated if row.task_id not in gone)
+        self._waiting.discard(gone)
         self._refused = [output for output in self._refused if output.task_id not in gone]
         self._decoder.drop(gone)
 
     def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
-        """How many tokens of the first text are drawn; what they say is decoded at its end."""
-        firsts = [self._tasks[i].rows[0] for i in task_ids if i in self._tasks]
-        return [Glimpse(row.task_id, row.drawn, row.params["max_new_tokens"]) for row in firsts]
+        """How far tasks are, and the text so far of the first continuation of each."""
+        known = [self._tasks[task_id] for task_id in task_ids if task_id in self._tasks]
+        return [task.glimpse() for task in known]
+
+    def _choose_decoder(self) -> Decoder:
+        pace = pace_of(self._entry, self._device)
+        return choose_decoder(self._language, self.slots, pace, self._tick)
 
     def _seat(self) -> list[Continuation]:
-        """Rows of one task are seated together, as far as there is room: one prefill for all."""
         ended = []
-        while self._unseated and (room := self._decoder.free()):
-            rows = [self._unseated.popleft()]
-            while (
-                self._unseated and len(rows) < room and self._unseated[0].task_id == rows[0].task_id
-            ):
-                rows.append(self._unseated.popleft())
-            ended += self._decoder.begin(rows)
+        while len(self._waiting) and (room := self._decoder.free()):
+            ended += self._decoder.begin(self._waiting.take(room, self._decoder.reach()))
         return ended
 
     def _complete(self, task_ids: Iterable[str]) -> list[Output]:
@@ -141,22 +156,35 @@ class TextEngine:
         complete = [
             task_id
             for task_id in task_ids
-            if all(row.finish_reason is not None for row in self._tasks[task_id].rows)
+            if task_id in self._tasks  # dropped within the step
+            and all(row.finish_reason is not None for row in self._tasks[task_id].rows)
         ]
         return [self._tasks.pop(task_id).output() for task_id in complete]
 
 
-def choose_decoder(language: Language, slots: int) -> Decoder:
+def pace_of(entry: ModelEntry, device: str) -> Pace:
+    """From the registry's limits `decode_steps` and `prefix_mib`, or by the device."""
+    is_cuda = device.startswith("cuda")
+    return Pace(
+        steps=int(entry.limits.get("decode_steps", 8 if is_cuda else 1)),
+        is_uniform=is_cuda,
+        prefix_bytes=int(entry.limits.get("prefix_mib", _PREFIX_MIB)) * 2**20,
+    )
+
+
+def choose_decoder(
+    language: Language, slots: int, pace: Pace | None = None, tick: Tick = no_tick
+) -> Decoder:
     """Slots if a prefill and decode steps in them give the logits of a plain forward."""
     reason = _no_slots_reason(language, slots)
     if reason is None:
-        return SlotDecoder(language, slots)
+        return SlotDecoder(language, slots, pace)
     logger.warning(
         "model %s runs in whole batches, not in slots: %s; ragged lengths will cost more",
         language.key,
         reason,
     )
-    return StaticDecoder(language, slots)
+    return StaticDecoder(language, slots, tick)
 
 
 def _no_slots_reason(language: Language, slots: int) -> str | None:
@@ -189,7 +217,7 @@ def _check_difference(language: Language, slots: int) -> float:
     vocabulary = language.model.config.get_text_config().vocab_size
     ids = [(7919 * place + 13) % vocabulary for place in range(length)]
     plain = language.model(input_ids=tensor_of([ids], language.device)).logits[0].float()
-    half, decoder = length // 2, SlotDecoder(language, slots)
+    half, decoder = length - min(12, length // 2), SlotDecoder(language, slots)
     rows = [decoder.prefill(ids[:half], list(range(slots)))[0]]
     for place in range(half, length):
         rows.append(decoder.decode([ids[place]] * slots, [place] * slots)[-1])
