@@ -88,7 +88,7 @@ class Runner:
         """Take a hint into its line; False when it waits there already."""
         with self._changed:
             # While draining it stays un-acked in hand, and Celery puts it back at the end.
-            taken = self._draining or self._batcher.admit(hint)
+            taken = self._draining or self._batcher.admit(hint, time.monotonic())
             self._changed.notify()
         return taken
 
@@ -175,7 +175,7 @@ class Runner:
     def _next_batch(self) -> Batch | None:
         if self._draining or not self._host.is_up():
             return None
-        return self._batcher.next_batch(self._host.rows_in_hand())
+        return self._batcher.next_batch(self._host.rows_in_hand(), time.monotonic())
 
     def _claim(self, batch: Batch) -> list[Claim]:
         """The claims of a batch; what the store does not grant is let go."""
