@@ -180,7 +180,7 @@ ceilings = Table(
     Column("rows", Integer, nullable=False),
     # Rows a second at that size; null where memory ran out.
     Column("rate", Double),
-    # `knee`, `memory`, `out of memory`, `time`.
+    # `knee`, `memory`, `out of memory`, `time`, `limit`.
     Column("how", String(16), nullable=False),
     Column("found_at", Double, nullable=False),
     Column("worker_id", String(64), nullable=False),

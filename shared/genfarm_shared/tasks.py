@@ -209,7 +209,8 @@ class Ceiling:
     build: str
     rows: int
     #: `knee`: twice as many gain next to nothing. `memory`: twice as many would not fit.
-    #: `out of memory`: more did not. `time`: there was none to try more.
+    #: `out of memory`: more did not. `time`: there was none to try more. `limit`: it is the
+    #: most that a registry may name.
     how: str
     worker_id: str
     #: Rows a second at that size; None where memory ran out.

@@ -57,7 +57,8 @@ class _Line:
     batch_key: str
     #: Heap by the time at which a task would have come, had it come with priority 0: of two
     #: tasks the more urgent stays the more urgent, so that no clock has to sort them anew.
-    waiting: list[tuple[float, int, Hint]] = field(default_factory=list)
+    #: Behind it the task's place among all, its rows, and itself.
+    waiting: list[tuple[float, int, int, Hint]] = field(default_factory=list)
 
     def urgency(self, now: float) -> int:
         return min(TOP, int((now - self.waiting[0][0]) // AGE))
@@ -67,8 +68,9 @@ class Batcher:
     """The waiting tasks of one worker. Not for two threads at once."""
 
     def __init__(self, slots: Mapping[str, int]) -> None:
-        """`slots` are the batch rows that the engine of each served model holds at once."""
-        self._slots = dict(slots)
+        """`slots` are the batch rows that the engine of each served model holds at once; asked
+        anew each time, because they may be measured only once the model is loaded."""
+        self._slots = slots
         self._lines: dict[tuple[str, str], _Line] = {}
         self._turns: Rounds[tuple[str, str]] = Rounds()
         self._ids: set[str] = set()
@@ -87,20 +89,16 @@ class Batcher:
             line = self._lines[name] = _Line(*name)
             self._turns.join(name, self._slots[hint.model])
         came = now - AGE * (TOP if hint.is_redo else hint.priority)
-        heappush(line.waiting, (came, next(self._arrivals), hint))
-        self._rows[hint.model] += self._cost(hint)
+        # A task of more rows than the engine has counts as one whole load.
+        rows = min(hint.rows, self._slots[hint.model])
+        heappush(line.waiting, (came, next(self._arrivals), rows, hint))
+        self._rows[hint.model] += rows
         return True
 
     def room(self, model: str) -> int:
         """How many more rows of that model may wait here: a whole engine load in all, so that
         others get what is above it."""
         return max(0, self._slots[model] - self._rows[model])
-
-    def resize(self, model: str, slots: int) -> None:
-        """The engine of that model holds so many rows from now on."""
-        self._slots[model] = slots
-        lines = [line for line in self._lines.values() if line.model == model]
-        self._rows[model] = sum(self._cost(hint) for line in lines for *_, hint in line.waiting)
 
     def next_batch(self, in_hand: Mapping[str, int], now: float) -> Batch | None:
         """The next tasks to run, or None while nothing waits or nothing fits.
@@ -149,17 +147,17 @@ class Batcher:
         """Whether a claim is: for all that waits, or for enough of the engine's rows."""
         slots = self._slots[line.model]
         if free >= max(1, slots // REFILL):
-            return self._cost(line.waiting[0][2]) <= free
+            return line.waiting[0][2] <= free
         # Fewer tasks than a refill has rows, so that this is no long sum.
-        return len(line.waiting) <= free and sum(self._cost(w[2]) for w in line.waiting) <= free
+        return len(line.waiting) <= free and sum(w[2] for w in line.waiting) <= free
 
     def _take(self, line: _Line, free: int) -> Batch:
         slots = self._slots[line.model]
         room, hints, cost = min(free, slots), list[Hint](), 0
-        # One load at most, but a first task always: it may take as many rows as there are.
-        while line.waiting and cost + self._cost(line.waiting[0][2]) <= room:
-            hint = heappop(line.waiting)[2]
-            cost += self._cost(hint)
+        # One load, but a first task always: it may have come while a load was larger.
+        while line.waiting and (not hints or cost + line.waiting[0][2] <= room):
+            _, _, rows, hint = heappop(line.waiting)
+            cost += rows
             hints.append(hint)
             self._ids.discard(hint.task_id)
         self._rows[line.model] -= cost
@@ -173,7 +171,3 @@ class Batcher:
         name = (line.model, line.batch_key)
         del self._lines[name]
         self._turns.leave(name)
-
-    def _cost(self, hint: Hint) -> int:
-        """A task of more rows than the engine has counts as one whole load."""
-        return min(hint.rows, self._slots[hint.model])

@@ -59,6 +59,7 @@ class Runner:
         self._host = host
         self._bench = host.bench
         self._prober = host.prober
+        self._residency = host.residency
         self._batcher = batcher
         self._returns = Returns(store, intake)
         self._recorder = RecorderThread(recorder, self._recorded)
@@ -86,6 +87,7 @@ class Runner:
 
     def offer(self, hint: Hint) -> bool:
         """Take a hint into its line; False when it waits there already."""
+        self._residency.arrive(hint.model)
         with self._changed:
             # While draining it stays un-acked in hand, and Celery puts it back at the end.
             taken = self._draining or self._batcher.admit(hint, time.monotonic())
@@ -96,7 +98,8 @@ class Runner:
         """How many tasks of that model are wanted; none leaves them to other workers."""
         with self._changed:
             closed = self._draining or self._undertaker.is_behind() or self._bench.is_closed(model)
-            return 0 if closed else self._batcher.room(model)
+            room = 0 if closed else self._batcher.room(model)
+            return self._residency.allow(model, room, self._has_nothing)
 
     def report(self) -> dict[str, Any]:
         """What to say of this worker in its beat."""
@@ -161,7 +164,7 @@ class Runner:
         while not self._stopped.is_set():
             self._host.tell()
             with self._changed:
-                unwanted = self._batcher.shed(self._bench.is_closed)
+                unwanted = self._batcher.shed(self._is_unwanted)
                 batch = None if unwanted else self._next_batch()
                 self._is_feeding = batch is not None
                 if batch is None and not unwanted:
@@ -171,6 +174,13 @@ class Runner:
                 self._returns.leave(unwanted)
             elif batch is not None:
                 self._submit(self._claim(batch))
+
+    def _has_nothing(self) -> bool:
+        return not (self._batcher.waiting() or self._host.is_busy())
+
+    def _is_unwanted(self, model: str) -> bool:
+        """Whether its tasks are left to other workers, or to a better time."""
+        return self._bench.is_closed(model) or not self._residency.is_open(model)
 
     def _next_batch(self) -> Batch | None:
         if self._draining or not self._host.is_up():

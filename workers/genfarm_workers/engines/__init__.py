@@ -70,6 +70,17 @@ class Work:
         self.useful += useful
 
 
+@dataclass(frozen=True, slots=True)
+class Knee:
+    """A batch size that was measured."""
+
+    rows: int
+    #: Rows a second.
+    rate: float
+    #: Why it is not twice that, in the words of `genfarm_shared.tasks.Ceiling`.
+    how: str = "knee"
+
+
 class Engine(Protocol):
     """A loaded model that tasks are admitted to and that works in steps.
 

@@ -40,6 +40,11 @@ class Painter:
         self._pipeline = _load(entry, device)
         self._options = inspect.signature(self._pipeline.__call__).parameters
 
+    def modules(self) -> list[Any]:
+        """The parts that have weights."""
+        parts = self._pipeline.components.values()
+        return [part for part in parts if isinstance(part, torch.nn.Module)]
+
     def refusal(self, params: Mapping[str, Any]) -> str | None:
         """Which of a task's parameters this pipeline does not take, if any."""
         asked = {

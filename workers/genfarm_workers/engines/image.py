@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
@@ -49,6 +50,13 @@ class ImageEngine:
     def load(self) -> None:
         """Raises ModelUnavailable, saying what is missing."""
         self._painter = Painter(self._entry, self._device)
+
+    def resize(self, rows: int) -> None:
+        self.slots = rows
+        self._batch_rows.clear()
+
+    def modules(self) -> list[Any]:
+        return self._painter.modules()
 
     def free_rows(self, batch_key: str) -> int:
         if any(task.claim.batch_key != batch_key for task in self._tasks.values()):

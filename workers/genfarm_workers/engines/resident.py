@@ -70,6 +70,10 @@ class Resident:
         self._waiting.setdefault(claim.batch_key, deque()).append(claim)
         self._turns.join(claim.batch_key, self._turn())
 
+    def is_busy(self) -> bool:
+        """Whether it has tasks, waiting or held."""
+        return bool(self._held or self._waiting or self._suspects)
+
     def advance(self) -> list[Output]:
         """Admit what fits, do one step if one is due, and return the tasks that ended."""
         try:

@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -77,6 +77,14 @@ class TextEngine:
         """Raises ModelUnavailable, saying what is missing."""
         self._language = load_language(self._entry, self._device)
         self._decoder = choose_decoder(self._language, self.slots)
+
+    def resize(self, rows: int) -> None:
+        self.slots = rows
+        # Of the kind that was chosen: what it was chosen for does not depend on the rows.
+        self._decoder = cast(Any, type(self._decoder))(self._language, rows)
+
+    def modules(self) -> list[Any]:
+        return [self._language.model]
 
     def free_rows(self, batch_key: str) -> int:
         return max(0, self._decoder.free() - len(self._unseated))
