@@ -1,0 +1,1 @@
+"""Benchmarks of engines, and the arms that hold a model for other benchmarks."""
