@@ -64,7 +64,7 @@ def write_head(folder: Path, size: int) -> None:
 
 @pytest.fixture
 def party(tmp_path: Path, entry: Entry) -> Party:
-    return Party(tmp_path, entry, 1000, a=400, b=400, c=400, huge=1 << 60, large=2000)
+    return Party(tmp_path, entry, 1000, first=8, a=400, b=400, c=400, huge=1 << 60, large=2000)
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def task(claim: Claimer) -> Callable[[str], Claim]:
 
 
 def test_what_was_used_longest_ago_makes_room(party: Party) -> None:
-    for model in "abac":
+    for model in ("first", "a", "b", "a", "c"):
         party.held(model)
     assert party.ops()[-3:] == ["evicted b", "loading c", "loaded c"]
-    assert sorted(party.shelf.held) == ["a", "c"]
+    assert sorted(party.shelf.held) == ["a", "c", "first"]
 
 
 def test_a_model_with_work_stays_and_who_needs_its_room_waits(
@@ -129,6 +129,14 @@ def test_a_measured_model_runs_nothing_until_it_hears_what_stands(
     shelf.settle("m", 2)
     assert engine.slots == 2
     assert list(shelf.active()) == ["m"]
+
+
+def test_the_load_that_brings_the_libraries_in_tells_of_no_reload(party: Party) -> None:
+    """Else a model that was loaded first would be held as if it were the dearest."""
+    for model in "ab":
+        party.held(model)
+    first, second = [said["reload"] for said in party.said if said["op"] == "loaded"]
+    assert first < 1.0 <= second
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Party:
         self.host = EngineHost(PLACE, catalog, Bench(), Prober(PLACE, 1.0), self.residency)
         self.host.remember(self.fleet.shortages())
         self.scout = Scout(worker_id, store, self.broker, Intake("ab"), self.host, self.fleet)
-        self.hear(op="loaded", model="a", bytes=10, seconds=0.001)
+        self.hear(op="loaded", model="a", bytes=10, seconds=9.0, reload=0.001)
 
     def hear(self, **message: Any) -> None:
         self.host._handle(message)

@@ -70,7 +70,7 @@ class Models:
                 self.loading = None
                 self._loaded[model] = message["seconds"]
                 self._bench.clear(model)
-                self._residency.loaded(model, message["bytes"], message["seconds"])
+                self._residency.loaded(model, message["bytes"], message["reload"])
                 log.info("engine loaded %s in %.1f s", model, message["seconds"])
             case "unloadable":
                 self.loading = None

@@ -8,7 +8,7 @@
     to the worker     {"op": "ready", "device": "cpu", ...}
                       {"op": "loading", "model": key}
                       {"op": "measured", "model": key, "rows": n, "rate": r, "how": s}
-                      {"op": "loaded", "model": key, "seconds": s, "bytes": n, ...}
+                      {"op": "loaded", "model": key, "seconds": s, "reload": s, "bytes": n}
                       {"op": "wanting", "model": key, "bytes": n}   tasks, and no room for it
                       {"op": "evicted", "model": key, "parked": bool}
                       {"op": "unloadable", "model": key, "reason": s}
