@@ -35,6 +35,7 @@ from genfarm_shared.messages import (
     unwrap,
     write_message,
 )
+from genfarm_shared.scripts import RESTORE_SCRIPT
 from genfarm_shared.settings import masked
 from genfarm_shared.tasks import Hint
 
@@ -50,24 +51,6 @@ RING = {"rung": 0.0}
 PLAIN = re.compile(rb"[!-~]+")
 #: In seconds: a hundred years, because the keeper restores messages, not a timeout.
 NEVER = 3_155_760_000
-
-#: Puts one message back, whole or not at all, though its caller be killed meanwhile.
-#: KEYS: the un-acked hash, the list, the bell. ARGV: the field, the message.
-#: Returns 1 when this call put it back. The removal is first because a write may be refused
-#: only as a script's first, when memory is short, and removals never are; a list that is none
-#: leaves the entry where it was.
-RESTORE_SCRIPT = """
-local entry = redis.call('HGET', KEYS[1], ARGV[1])
-if not entry then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[1])
-local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[2])
-if type(pushed) == 'table' and pushed.err then
-  redis.call('HSET', KEYS[1], ARGV[1], entry)
-  return 0
-end
-redis.pcall('ZADD', KEYS[3], 0, 'rung')
-return 1
-"""
 
 
 def make_app(broker: str, models: Sequence[str] = (), *, worker_id: str = "") -> Celery:
@@ -228,6 +211,17 @@ class Broker:
             for model in {model for model, _, _ in lists}:
                 pipeline.zadd(bell_key(queue_name(model)), RING)
             pipeline.execute()
+
+    def backlog(self, models: Sequence[str]) -> dict[str, int]:
+        """How many messages wait of each model."""
+        with self._answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for model in models:
+                for priority in range(STEPS):
+                    pipeline.llen(list_key(model, priority))
+            found = pipeline.execute(raise_on_error=False)  # what is no list holds no messages
+        counts = [n if isinstance(n, int) else 0 for n in found]
+        return {m: sum(counts[i * STEPS : (i + 1) * STEPS]) for i, m in enumerate(models)}
 
     def task_ids(self) -> set[str]:
         """Ids of every task that has a message in a list or in a worker's hands."""

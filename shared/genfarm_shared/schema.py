@@ -173,6 +173,26 @@ workers = Table(
     Index("ix_workers_state", "state"),
 )
 
+#: How many rows a batch has where nobody said so: found by a worker, kept for all of its kind.
+ceilings = Table(
+    "ceilings",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    # Empty: the size of the model's batches. Else where memory ran out: tasks, at most.
+    Column("batch_key", String(200), primary_key=True),
+    # `cpu:<processor>x<threads>`, or the GPU's name.
+    Column("device", String(120), primary_key=True),
+    # What else it holds for: torch's version, the precision, the model's source.
+    Column("build", String(200), primary_key=True),
+    Column("rows", Integer, nullable=False),
+    # Rows a second at that size; null where memory ran out.
+    Column("rate", Double),
+    # `knee`, `memory`, `out of memory`, `time`, `limit`.
+    Column("how", String(16), nullable=False),
+    Column("found_at", Double, nullable=False),
+    Column("worker_id", String(64), nullable=False),
+)
+
 #: Messages that no worker could use; the newest `burying.KEPT`.
 dead_letters = Table(
     "dead_letters",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     models: Annotated[list[str], NoDecode] = Field(default_factory=list)
     #: `auto`, `cpu`, `cuda:<index>`, a GPU uuid or a MIG uuid.
     device: str = "auto"
+    #: What the weights of a worker's loaded models may take together, such as `12GB`; 0: 70 % of
+    #: a GPU's memory, half of this computer's for a CPU. The rest is for caches, activations
+    #: and, on a computer, everybody else: a host of several workers wants it set.
+    memory: ByteSize = Field(ByteSize(0), ge=0)
     #: CPU threads of the engine process; 0: torch decides.
     threads: int = Field(0, ge=0)
     #: A worker that has not beaten for so long is dead. On one machine the end of its process

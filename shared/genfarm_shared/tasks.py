@@ -200,6 +200,29 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """How many rows a batch has on devices of one kind."""
+
+    model: str
+    #: Empty: the size of the model's batches. Else where memory ran out: tasks, at most.
+    batch_key: str
+    #: `cpu:<processor>x<threads>`, or the GPU's name.
+    device: str
+    #: What else it holds for: torch's version, the precision, the model's source.
+    build: str
+    rows: int
+    #: `knee`: twice as many gain next to nothing. `memory`: twice as many would not fit.
+    #: `out of memory`: more did not. `time`: there was none to try more. `limit`: it is the
+    #: most that a registry may name.
+    how: str
+    worker_id: str
+    #: Rows a second at that size; None where memory ran out.
+    rate: float | None = None
+    #: The store's time.
+    found_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRecord:
     """A worker as it last described itself."""
 

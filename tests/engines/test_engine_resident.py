@@ -1,6 +1,7 @@
 """A resident with a fake engine: order, faults and memory, without a model."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output
-from genfarm_workers.engines.resident import DeviceLost, Resident
+from genfarm_workers.engines.resident import TURN_LOADS, DeviceLost, Resident
 from genfarm_workers.engines.sleep import SleepEngine
 
 from .fakes import Claimer, FakeEngine
@@ -141,3 +142,18 @@ def test_a_task_joins_an_engine_that_waits_for_another(claim: Claimer) -> None:
     assert (resident.wakes_at(1.0) or 0.0) > 50.0
     resident.enqueue(claim("second", "sleep", "sleep", seconds=60.0))
     assert resident.wakes_at(1.0) == 1.0
+
+
+def test_a_key_that_keeps_coming_does_not_keep_another_from_the_engine(
+    resident: Resident, engine: FakeEngine, images: Images
+) -> None:
+    """An engine that takes one key at a time is given the next after a few loads."""
+    for number in range(8):
+        resident.enqueue(images(f"{number}")[0])
+    resident.enqueue(images("z", steps=2)[0])
+    for number in range(2 * TURN_LOADS):
+        for claim in images("abcdefgh"):
+            resident.enqueue(replace(claim, task_id=f"{claim.task_id}{number}"))
+        resident.advance()
+    assert ["z"] in engine.steps
+    assert engine.steps.index(["z"]) <= TURN_LOADS

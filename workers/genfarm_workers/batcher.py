@@ -1,21 +1,38 @@
 """Gathers hints into batches. Pure: no clock, no thread, no queue, no model.
 
-    admit ──▶ one line of waiting tasks per batch key ──▶ next_batch
+    admit ──▶ one line of waiting tasks per model and batch key ──▶ next_batch
 
 A batch has one key and is bounded in rows. Nothing lingers: whatever waits
 goes as soon as the engine has room, because an idle device is never made
-better by waiting. Models take turns, and so do the keys of one model.
+better by waiting. Whose turn it is, in this order:
+
+    urgency   a task's priority, 0 to 9, and one more for every AGE seconds that it waits here;
+              one that was begun before is as urgent as can be. A line is as urgent as the
+              most urgent of its tasks
+    turns     lines of the same urgency share by rows (`rounds.py`); a turn is worth one load
+              of the model's engine, so that a model of few rows is not outvoted
+
+So what waits gains a step every AGE seconds, and after nine of them nothing that comes goes
+before it but by turns.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 
 from genfarm_shared.tasks import ALONE, Hint
+from genfarm_workers.rounds import Rounds
 
 #: An engine is refilled when a quarter of its rows are free: finer would claim tasks one
 #: by one, coarser would leave rows empty. Not measured.
 REFILL = 4
+#: Seconds of waiting here that count as one step of priority: a minute and a half from the
+#: least urgent to the most. Not measured.
+AGE = 10.0
+#: The most urgent priority.
+TOP = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,103 +49,125 @@ class Batch:
         return self.batch_key.startswith(ALONE)
 
 
+@dataclass(slots=True)
+class _Line:
+    """The waiting tasks of one model and batch key."""
+
+    model: str
+    batch_key: str
+    #: Heap by the time at which a task would have come, had it come with priority 0: of two
+    #: tasks the more urgent stays the more urgent, so that no clock has to sort them anew.
+    #: Behind it the task's place among all, its rows, and itself.
+    waiting: list[tuple[float, int, int, Hint]] = field(default_factory=list)
+
+    def urgency(self, now: float) -> int:
+        return min(TOP, int((now - self.waiting[0][0]) // AGE))
+
+
 class Batcher:
     """The waiting tasks of one worker. Not for two threads at once."""
 
     def __init__(self, slots: Mapping[str, int]) -> None:
-        """`slots` are the batch rows that the engine of each served model holds at once."""
-        self._slots = dict(slots)
-        #: Lines by model and key; both levels are kept in the order of their turns.
-        self._lines: OrderedDict[str, OrderedDict[str, deque[Hint]]] = OrderedDict()
+        """`slots` are the batch rows that the engine of each served model holds at once; asked
+        anew each time, because they may be measured only once the model is loaded."""
+        self._slots = slots
+        self._lines: dict[tuple[str, str], _Line] = {}
+        self._turns: Rounds[tuple[str, str]] = Rounds()
         self._ids: set[str] = set()
-        #: Rows that wait, by model: asked for with every look at Redis.
-        self._waiting: Counter[str] = Counter()
+        #: By model, so that a question after room costs no sum.
+        self._rows: Counter[str] = Counter()
+        self._arrivals = count()
 
-    def admit(self, hint: Hint) -> bool:
-        """Take one task in; False when it waits here already."""
+    def admit(self, hint: Hint, now: float) -> bool:
+        """Take one task in; False when it waits here already. `now` is monotonic seconds."""
         if hint.task_id in self._ids:
             return False
         self._ids.add(hint.task_id)
-        self._waiting[hint.model] += self._rows(hint)
-        lines = self._lines.setdefault(hint.model, OrderedDict())
-        lines.setdefault(hint.batch_key, deque()).append(hint)
+        name = (hint.model, hint.batch_key)
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _Line(*name)
+            self._turns.join(name, self._slots[hint.model])
+        came = now - AGE * (TOP if hint.is_redo else hint.priority)
+        # A task of more rows than the engine has counts as one whole load.
+        rows = min(hint.rows, self._slots[hint.model])
+        heappush(line.waiting, (came, next(self._arrivals), rows, hint))
+        self._rows[hint.model] += rows
         return True
 
     def room(self, model: str) -> int:
         """How many more rows of that model may wait here: a whole engine load in all, so that
         others get what is above it."""
-        return max(0, self._slots[model] - self._waiting[model])
+        return max(0, self._slots[model] - self._rows[model])
 
-    def next_batch(self, in_hand: Mapping[str, int]) -> Batch | None:
+    def next_batch(self, in_hand: Mapping[str, int], now: float) -> Batch | None:
         """The next tasks to run, or None while nothing waits or nothing fits.
 
         `in_hand` are the rows that the engine holds of each model. It is kept
         one load ahead, so that the device need not wait for a claim.
         """
         idle = not any(in_hand.values())
-        for model in list(self._lines):
-            free = 2 * self._slots[model] - in_hand.get(model, 0)
-            for key in list(self._lines[model]):
-                if key.startswith(ALONE) and not idle:
-                    return None  # its turn: the engine runs empty for it, or it would starve
-                hints = self._fit(model, key, free)
-                if hints:
-                    return self._take(model, key, hints)
+        for line in self._by_urgency(now):
+            if line.batch_key.startswith(ALONE) and not idle:
+                return None  # its turn: the engine runs empty for it, or it would starve
+            free = 2 * self._slots[line.model] - in_hand.get(line.model, 0)
+            if self._is_worth_it(line, free):
+                return self._take(line, free)
         return None
 
     def shed(self, is_unwanted: Callable[[str], bool]) -> list[Hint]:
         """Take the lines of unwanted models out; returns what waited in them."""
-        unwanted = [model for model in self._lines if is_unwanted(model)]
-        lines = [line for model in unwanted for line in self._lines.pop(model).values()]
-        hints = [hint for line in lines for hint in line]
-        for model in unwanted:
-            del self._waiting[model]
+        models = {model for model, _ in self._lines}
+        unwanted = {model for model in models if is_unwanted(model)}
+        lines = [line for line in self._lines.values() if line.model in unwanted]
+        for line in lines:
+            self._forget(line)
+        hints = [hint for line in lines for *_, hint in sorted(line.waiting)]
         self._ids.difference_update(hint.task_id for hint in hints)
+        for model in unwanted:
+            del self._rows[model]
         return hints
 
     def waiting(self) -> int:
         """How many tasks wait."""
         return len(self._ids)
 
-    def _fit(self, model: str, key: str, free: int) -> tuple[Hint, ...]:
-        """The head of a line, as much as fits; empty while too little is free to bother."""
-        slots = self._slots[model]
-        line = self._lines[model][key]
-        if free < min(len(line), max(1, slots // REFILL)):
-            return ()  # each task takes a row at least
-        room = min(free, slots)
-        chosen: list[Hint] = []
-        for hint in line:
-            if chosen and self._rows(hint) > room:
-                break
-            if self._rows(hint) > free:
-                break
-            chosen.append(hint)
-            room -= self._rows(hint)
-        enough = len(chosen) == len(line) or free >= max(1, slots // REFILL)
-        return tuple(chosen) if enough else ()
+    def rows_waiting(self) -> dict[str, int]:
+        """Rows that wait of each model."""
+        return {model: rows for model, rows in self._rows.items() if rows > 0}
 
-    def _take(self, model: str, key: str, hints: tuple[Hint, ...]) -> Batch:
-        line = self._lines[model][key]
-        for hint in hints:
-            line.popleft()
+    def _by_urgency(self, now: float) -> list[_Line]:
+        """Lines of one urgency stay in the order of their turns."""
+        lines = [self._lines[name] for name in self._turns]
+        if len(lines) > 1:
+            lines.sort(key=lambda line: -line.urgency(now))
+        return lines
+
+    def _is_worth_it(self, line: _Line, free: int) -> bool:
+        """Whether a claim is: for all that waits, or for enough of the engine's rows."""
+        slots = self._slots[line.model]
+        if free >= max(1, slots // REFILL):
+            return line.waiting[0][2] <= free
+        # Fewer tasks than a refill has rows, so that this is no long sum.
+        return len(line.waiting) <= free and sum(w[2] for w in line.waiting) <= free
+
+    def _take(self, line: _Line, free: int) -> Batch:
+        slots = self._slots[line.model]
+        room, hints, cost = min(free, slots), list[Hint](), 0
+        # One load, but a first task always: it may have come while a load was larger.
+        while line.waiting and (not hints or cost + line.waiting[0][2] <= room):
+            _, _, rows, hint = heappop(line.waiting)
+            cost += rows
+            hints.append(hint)
             self._ids.discard(hint.task_id)
-            self._waiting[model] -= self._rows(hint)
-        self._replace(model, key, line)
-        if model in self._lines:  # its next turn comes after the others'
-            self._lines.move_to_end(model)
-            if key in self._lines[model]:
-                self._lines[model].move_to_end(key)
-        return Batch(model, key, hints)
+        self._rows[line.model] -= cost
+        name = (line.model, line.batch_key)
+        self._turns.charge(name, cost, slots)  # its next turn comes after the others'
+        if not line.waiting:
+            self._forget(line)
+        return Batch(line.model, line.batch_key, tuple(hints))
 
-    def _replace(self, model: str, key: str, line: deque[Hint]) -> None:
-        if line:
-            self._lines[model][key] = line
-            return
-        del self._lines[model][key]
-        if not self._lines[model]:
-            del self._lines[model]
-
-    def _rows(self, hint: Hint) -> int:
-        """A task of more rows than the engine has counts as one whole load."""
-        return min(hint.rows, self._slots[hint.model])
+    def _forget(self, line: _Line) -> None:
+        name = (line.model, line.batch_key)
+        del self._lines[name]
+        self._turns.leave(name)

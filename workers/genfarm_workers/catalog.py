@@ -35,7 +35,8 @@ class ModelEntry(BaseModel):
     #: torch dtype name; `auto` is float32 on a CPU and bfloat16 on a GPU.
     dtype: str = "auto"
     #: Batch rows on the device at once. Fixed, because a fixed shape keeps a task's bytes
-    #: independent of its batch mates; two workers of one farm must agree on it.
+    #: independent of its batch mates; two workers of one farm must agree on it. Left out, it is
+    #: measured by the first worker of its kind, and 16 until then.
     slots: int = Field(16, ge=1, le=4096)
     #: Used for its kind when a request names no model.
     default: bool = False
@@ -44,6 +45,11 @@ class ModelEntry(BaseModel):
     #: Defaults and bounds of this model: `steps`, `guidance_scale`, `size`, `context`, ...
     limits: dict[str, Any] = Field(default_factory=dict)
     description: str = ""
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether somebody said how many slots; else they are to be measured."""
+        return "slots" in self.model_fields_set
 
 
 def read_catalog(extra: Path | None = None) -> dict[str, ModelEntry]:

@@ -1,9 +1,14 @@
 """Pins an engine process to one device, and probes it. Imports no torch."""
 
 import contextlib
+import os
+import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+import psutil
 
 from genfarm_shared.errors import InvalidSetting
 from genfarm_workers.spawn import Pin, spell
@@ -47,6 +52,41 @@ def pin(device: str, threads: int) -> Pin:
     # Without PCI order, CUDA numbers the fastest card 0 and nvidia-smi another.
     visible = {"CUDA_VISIBLE_DEVICES": name, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return Pin("cuda", visible, threads)
+
+
+def name_device(pin: Pin) -> str:
+    """What devices have in common that run alike: a GPU's name, or a processor and threads."""
+    if pin.device == "cpu":
+        return f"cpu:{_processor()}x{pin.threads or os.cpu_count()}"
+    return _ask(pin, "name") or "cuda"
+
+
+def memory_of(pin: Pin) -> int | None:
+    """Bytes of memory that the device has, None where it does not tell."""
+    if pin.device == "cpu":
+        return int(psutil.virtual_memory().total)
+    mebibytes = _ask(pin, "memory.total")
+    return int(mebibytes) * 2**20 if mebibytes.isdecimal() else None
+
+
+def _ask(pin: Pin, what: str) -> str:
+    """A fact of one GPU, empty where there is none: nvidia-smi knows no MIG uuid."""
+    tool, name = shutil.which("nvidia-smi"), pin.environment["CUDA_VISIBLE_DEVICES"]
+    if tool is None or name.startswith("MIG-"):
+        return ""
+    command = [tool, f"--id={name}", f"--query-gpu={what}", "--format=csv,noheader,nounits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _processor() -> str:
+    """The processor's name; its architecture where the system keeps it to itself."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return " ".join(value.split())
+    return platform.processor() or platform.machine()
 
 
 class Prober:

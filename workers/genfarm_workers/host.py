@@ -18,8 +18,11 @@ from genfarm_shared.tasks import Claim
 from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.device import Prober
+from genfarm_workers.engines import Knee
 from genfarm_workers.goodput import HOLDING, Ledger
+from genfarm_workers.models import OPS, Models
 from genfarm_workers.recorder import Ended
+from genfarm_workers.residency import Residency
 from genfarm_workers.showing import Gaze
 from genfarm_workers.spawn import Pin, Spawned, spawn, spell
 from genfarm_workers.verdict import Death
@@ -43,16 +46,28 @@ class EngineHost:
     """One engine process at a time, and the claims in its hands. Thread-safe."""
 
     def __init__(
-        self, pin: Pin, catalog: Mapping[str, ModelEntry], bench: Bench, prober: Prober
+        self,
+        pin: Pin,
+        catalog: Mapping[str, ModelEntry],
+        bench: Bench,
+        prober: Prober,
+        residency: Residency | None = None,
+        memory: int = 0,
     ) -> None:
-        """`bench` is told how loads go; `prober` is for whoever restarts the engine."""
+        """`bench` is told how loads go, `residency` what is held; `prober` is for whoever
+        restarts the engine. `memory` are the bytes that weights may take, 0 for the usual.
+
+        Of a model whose slots are left out nothing runs until somebody calls `settle`.
+        """
         self.bench = bench
         #: Which of the tasks somebody watches.
         self.gaze = Gaze()
         self.prober = prober
         self.ledger = Ledger()
+        self.residency = residency or Residency({}, None)
+        self._models = Models(catalog, bench, self.residency)
         self._pin = pin
-        self._catalog = catalog
+        self._memory = memory
         self._lock = threading.RLock()
         # Apart from the lock above: a full pipe blocks the sender, and the receiver must
         # be able to go on meanwhile, or both processes wait for each other.
@@ -64,20 +79,14 @@ class EngineHost:
         self._dropped: list[str] = []
         self._deaths = 0
         self._young_deaths = 0
-        #: What engines found out of memory's limits: by model, by batch key.
-        self._ceilings: dict[str, dict[str, int]] = {}
-        self._shortages = 0
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Forget what was known of the engine process before."""
         self._heard_at = self._started_at = self._listened_at = time.monotonic()
         self._ready = False
-        self._loading: str | None = None
         self._stepping: str | None = None
-        self._loaded: dict[str, float] = {}
-        #: Models whose failed load the engine remembers.
-        self._unloadable: set[str] = set()
+        self._models.begin_anew()
         self._hung = self._lost = ""
         self._is_gone = False
 
@@ -85,7 +94,8 @@ class EngineHost:
         """Start the engine process; it says `ready` through `receive`."""
         with self._lock:
             self._begin_anew()
-            self._engine = spawn(self._pin, self._catalog, self._ceilings)
+            known = self._models
+            self._engine = spawn(self._pin, known.catalog, known.ceilings, self._memory)
         log.info("engine %d started on %s", self._engine.pid, self._pin.device)
 
     def is_up(self) -> bool:
@@ -113,8 +123,7 @@ class EngineHost:
             self._in_hand.update((claim.task_id, claim) for claim in claims)
             self._rows.update(self._count(claims))
             self._note_hand()
-            again = {claim.model for claim in claims} & self._unloadable
-            self._unloadable -= again
+            again = self._models.again({claim.model for claim in claims})
         try:
             with self._sending:
                 for model in again:
@@ -148,6 +157,37 @@ class EngineHost:
                     engine.pipe.send({"op": "watch", "task_ids": watched})
         except (OSError, TypeError):
             log.info("engine died while it was told of tasks; it holds none any more")
+
+    def measured(self) -> dict[str, Knee]:
+        """Batch sizes that the engine found, and has to be told of by `settle`."""
+        with self._lock:
+            return dict(self._models.measured)
+
+    def settle(self, model: str, rows: int) -> None:
+        """Tell this engine and those after it the size that all workers of this kind use."""
+        with self._lock:
+            is_awaited, engine = self._models.settle(model, rows), self._engine
+            self._rows = self._count(self._in_hand.values())  # a load may be another number now
+        if is_awaited and engine is not None:
+            try:
+                with self._sending:
+                    engine.pipe.send({"op": "settle", "model": model, "rows": rows})
+            except (OSError, TypeError):
+                log.info("engine died before it heard the size of %s; the next begins so", model)
+
+    def remember(self, ceilings: Mapping[str, Mapping[str, int]]) -> None:
+        """Where memory ran out on devices of this kind, for engines that start from now on."""
+        with self._lock:
+            self._models.ceilings = {model: dict(known) for model, known in ceilings.items()}
+
+    def ceilings(self) -> dict[str, dict[str, int]]:
+        """Where it ran out, as far as is known: by model, by batch key."""
+        with self._lock:
+            return dict(self._models.ceilings)
+
+    def slots(self) -> Mapping[str, int]:
+        """Rows of each model's batches, as they are at any time."""
+        return self._models.slots
 
     def receive(self, timeout: float) -> list[Ended] | None:
         """Tasks that ended, [] when none did in `timeout` seconds, None when the engine died.
@@ -201,7 +241,7 @@ class EngineHost:
             was_ready=self._ready,
             was_hung=bool(self._hung),
             lost_device=bool(self._lost),
-            loading=self._loading,
+            loading=self._models.loading,
         )
 
     def pause_seconds(self) -> float:
@@ -213,6 +253,10 @@ class EngineHost:
         with self._lock:
             return dict(self._rows)
 
+    def is_busy(self) -> bool:
+        """Whether the engine holds any task."""
+        return bool(self._in_hand)
+
     def in_hand(self) -> list[str]:
         """Ids of the tasks that the engine holds."""
         with self._lock:
@@ -221,16 +265,13 @@ class EngineHost:
     def report(self) -> dict[str, Any]:
         """What to say of the engine in the worker's beat."""
         with self._lock:
-            ceilings = {key: n for known in self._ceilings.values() for key, n in known.items()}
             return {
                 "engine_pid": self._engine.pid if self._engine is not None else None,
                 "ready": self._ready,
-                "loaded": dict(self._loaded),
                 "in_hand": len(self._in_hand),
                 "deaths": self._deaths,
-                "ceilings": ceilings,
-                "shortages": self._shortages,
                 REPORTED: self.ledger.report(),
+                **self._models.report(),
                 **self.bench.report(),
             }
 
@@ -251,13 +292,10 @@ class EngineHost:
                 case "ready":
                     self._ready = True
                     self.bench.unpark()
-                case "loading" | "loaded" | "unloadable":
-                    self._note_load(message)
+                case op if op in OPS:
+                    self._models.note(message)
                 case "stepping":
                     self._stepping = message["model"]
-                case "shortage":
-                    self._shortages += 1
-                    self._ceilings[message["model"]] = message["ceilings"]
                 case "lost":
                     self._lost = f"the device was lost: {message['reason']}"
                 case "glimpses":
@@ -266,9 +304,11 @@ class EngineHost:
                     self.ledger.hear(message["spent"])
                 case "outputs":
                     output_of = {output.task_id: output for output in message["outputs"]}
-                    return [
+                    ended = [
                         Ended(claim, output_of[claim.task_id]) for claim in self._let_go(output_of)
                     ]
+                    self._models.note_seconds(ended)
+                    return ended
         return []
 
     def _let_go(self, task_ids: Iterable[str]) -> list[Claim]:
@@ -286,23 +326,8 @@ class EngineHost:
         """Batch rows by model; a task of more than an engine has counts as one whole load."""
         rows: Counter[str] = Counter()
         for claim in claims:
-            rows[claim.model] += min(claim.rows, self._catalog[claim.model].slots)
+            rows[claim.model] += min(claim.rows, self._models.slots[claim.model])
         return rows
-
-    def _note_load(self, message: Mapping[str, Any]) -> None:
-        model = message["model"]
-        self._loading = None
-        match message["op"]:
-            case "loading":
-                self._loading = model
-                log.info("engine loads %s", model)
-            case "loaded":
-                self._loaded[model] = message["seconds"]
-                self.bench.clear(model)
-                log.info("engine loaded %s in %.1f s", model, message["seconds"])
-            case "unloadable":
-                self._unloadable.add(model)
-                self.bench.blame(model, message["reason"])
 
     def _forgive_if_late(self, timeout: float) -> None:
         now = time.monotonic()
@@ -316,7 +341,8 @@ class EngineHost:
             silent = time.monotonic() - self._heard_at
             limit = self._patience()
             if limit is not None and silent > limit and not self._hung:
-                doing = f" while it loaded {self._loading}" if self._loading else ""
+                loading = self._models.loading
+                doing = f" while it loaded {loading}" if loading else ""
                 self._hung = (
                     f"the engine process hung: no sign of life for {silent:.0f} s{doing}, "
                     "so it was killed"
@@ -328,11 +354,11 @@ class EngineHost:
         """Seconds of silence that are allowed now, None for any."""
         if not self._ready:
             return START_SECONDS
-        if self._loading is not None:
+        if self._models.loading is not None:
             return LOAD_SECONDS
         if not self._in_hand:
             return None
         models = {claim.model for claim in self._in_hand.values()}
         if self._stepping in models:
             models = {self._stepping}
-        return max(self._catalog[model].stall_seconds for model in models)
+        return max(self._models.catalog[model].stall_seconds for model in models)

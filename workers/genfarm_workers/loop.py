@@ -19,18 +19,19 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from genfarm_shared.errors import InvalidTask, ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.checking import checked, refusal
 from genfarm_workers.engines import Engine, Output
-from genfarm_workers.engines.memory import free_memory, is_device_lost
 from genfarm_workers.engines.registry import Tick, build
-from genfarm_workers.engines.resident import RAISED, DeviceLost, Resident
+from genfarm_workers.engines.resident import DeviceLost, Resident
 from genfarm_workers.goodput import LOAD, USEFUL, Spent
 from genfarm_workers.lookout import Lookout
 from genfarm_workers.pipe import Pipe
+from genfarm_workers.shelf import Budget, Builder, Shelf
 from genfarm_workers.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,6 @@ BEAT_SECONDS = 0.5
 LOST = 71
 
 _PR_SET_PDEATHSIG = 1
-
-Builder = Callable[[ModelEntry, Tick], Engine]
 
 
 class _Stop(BaseException):
@@ -58,19 +57,15 @@ class Loop:
         catalog: Mapping[str, ModelEntry],
         build_engine: Builder,
         clock: Callable[[], float] = time.monotonic,
-        ceilings: Mapping[str, Mapping[str, int]] | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """`ceilings` is what earlier engine processes of this worker said of each model."""
         self._pipe = pipe
         self._catalog = catalog
-        self._build_engine = build_engine
         self._clock = clock
         self._arrived: deque[Claim] = deque()
-        self._residents: dict[str, Resident] = {}
-        #: A failed load answers for all tasks of its model until the worker asks for another
-        #: try. A load can take half a minute to fail, and a thousand tasks may wait for it.
-        self._failed_loads: dict[str, Failure] = {}
-        self._ceilings = ceilings or {}
+        #: Tasks of models for which there is no room yet.
+        self._unplaced: dict[str, list[Claim]] = {}
+        self._shelf = Shelf(catalog, build_engine, clock, self._say, self._tick, budget or Budget())
         self._stepping = ""
         self._last_beat = 0.0
         self._turns = Turns()
@@ -84,6 +79,8 @@ class Loop:
                 self._rest()
                 self._send(self._place_arrived())
                 self._advance()
+                if self._unplaced:  # what made way for them may have ended just now
+                    self._send(self._place_arrived())
                 self._beat()
         except (_Stop, EOFError, OSError) as end:
             logger.info("engine process ends: %r", end)
@@ -95,7 +92,7 @@ class Loop:
         """Listen until something needs doing, at most one beat. Tasks that are held meanwhile
         do not wait for us: it is their nature, and the time is theirs."""
         now = self._clock()
-        wakes = [resident.wakes_at(now) for resident in self._residents.values()]
+        wakes = [resident.wakes_at(now) for resident in self._shelf.active().values()]
         held = [wake for wake in wakes if wake is not None]
         look = self._lookout.wakes_at()
         soonest = min([*held, now + BEAT_SECONDS, *([] if look is None else [look])])
@@ -110,11 +107,13 @@ class Loop:
     def _advance(self) -> None:
         """One step of the engine whose turn it is."""
         now = self._clock()
-        wakes = {model: resident.wakes_at(now) for model, resident in self._residents.items()}
+        residents = self._shelf.active()
+        wakes = {model: resident.wakes_at(now) for model, resident in residents.items()}
         wanting = [model for model, wake in wakes.items() if wake is not None and wake <= now]
         if wanting:
             model = self._turns.pick(wanting)
-            self._step(model, self._residents[model])
+            self._step(model, residents[model])
+            self._shelf.touch(model)
             self._turns.charge(model, self._clock() - now)
 
     def _step(self, model: str, resident: Resident) -> None:
@@ -141,7 +140,9 @@ class Loop:
             elif message["op"] == "drop":
                 self._forget(message["task_ids"])
             elif message["op"] == "reload":
-                self._failed_loads.pop(message["model"], None)
+                self._shelf.try_again(message["model"])
+            elif message["op"] == "settle":
+                self._shelf.settle(message["model"], message["rows"])
             elif message["op"] == "watch":
                 self._lookout.aim(message["task_ids"])
             elif message["op"] == "stop":
@@ -160,12 +161,17 @@ class Loop:
     def _forget(self, task_ids: Sequence[str]) -> None:
         gone = set(task_ids)
         self._arrived = deque(claim for claim in self._arrived if claim.task_id not in gone)
-        for resident in self._residents.values():
+        for model, claims in list(self._unplaced.items()):
+            self._unplaced[model] = [claim for claim in claims if claim.task_id not in gone]
+        for resident in list(self._shelf.held.values()):
             resident.drop(task_ids)
 
     def _place_arrived(self) -> list[Output]:
         """Give every claim to its model's engine; return those that no engine takes."""
         placed = []
+        for model in list(self._unplaced):
+            if self._shelf.find(model) is not None:
+                self._arrived.extendleft(reversed(self._unplaced.pop(model)))
         while self._arrived:
             placed.append(self._place(self._arrived.popleft()))
         return [refused for refused in placed if refused is not None]
@@ -178,44 +184,25 @@ class Loop:
             return Output(claim.task_id, failure=refusal(claim, error))
         except ModelUnavailable as error:
             return Output(claim.task_id, failure=Failure("model_unavailable", str(error)))
-        resident = self._residents.get(claim.model) or self._load(claim.model)
+        if claim.model in self._unplaced:
+            self._unplaced[claim.model].append(claim)
+            return None
+        resident = self._shelf.find(claim.model)
         if isinstance(resident, Failure):
             return Output(claim.task_id, failure=resident)
-        resident.enqueue(found)
+        if resident is None:
+            self._unplaced[claim.model] = [claim]
+        else:
+            resident.enqueue(found)
         return None
 
-    def _load(self, model: str) -> Resident | Failure:
-        started = self._clock()
-        if model in self._failed_loads:
-            return self._failed_loads[model]
-        self._pipe.send({"op": "loading", "model": model})
-        self._spent.begin(LOAD, started)
-        failure = None
-        try:
-            engine = self._build_engine(self._catalog[model], self._tick)
-            engine.load()
-        except RAISED as error:
-            failure = self._give_up(model, error)
-        finally:
+    def _say(self, message: dict[str, Any]) -> None:
+        """Pass on what the shelf says, and note how long its loads take."""
+        if message["op"] == "loading":
+            self._spent.begin(LOAD, self._clock())
+        self._pipe.send(message)
+        if message["op"] in ("loaded", "unloadable"):
             self._spent.end(self._clock())
-        if failure is not None:
-            free_memory()  # outside the except block: its traceback keeps half a model alive
-            return failure
-        seconds = round(self._clock() - started, 3)
-        logger.info("model %s loaded in %.3f s", model, seconds)
-        self._pipe.send({"op": "loaded", "model": model, "seconds": seconds})
-        self._residents[model] = Resident(engine, self._clock, self._ceilings.get(model))
-        return self._residents[model]
-
-    def _give_up(self, model: str, error: BaseException) -> Failure:
-        """Say that a load failed. Raises DeviceLost where the device was at fault."""
-        if is_device_lost(error):
-            raise DeviceLost(_first_line(error)) from None
-        logger.warning("model %s cannot be loaded: %r", model, error)
-        failure = Failure("model_unavailable", _load_message(model, error))
-        self._failed_loads[model] = failure
-        self._pipe.send({"op": "unloadable", "model": model, "reason": failure.message})
-        return failure
 
     def _send(self, outputs: Sequence[Output]) -> None:
         if outputs:
@@ -226,18 +213,7 @@ class Loop:
         if now - self._last_beat >= BEAT_SECONDS:
             self._last_beat = now
             self._pipe.send({"op": "alive", "spent": self._spent.totals(now)})
-        self._lookout.show(self._residents.values())
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
-def _load_message(model: str, error: BaseException) -> str:
-    if isinstance(error, ModelUnavailable):
-        return str(error)
-    said = f"{type(error).__name__}: {error}"[:500]
-    return f"model {model!r} cannot be loaded: {said}. See the worker's log"
+        self._lookout.show(self._shelf.active().values())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -248,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--catalog", required=True, help="JSON, or a path to a file of it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ceilings", type=json.loads, default={}, help="JSON: model, key, tasks")
+    parser.add_argument("--memory", type=int, default=0, help="bytes that weights may take")
     chosen = parser.parse_args(arguments)
     _die_with_parent()
     # The worker process decides: a terminal and systemd signal the whole group, and a batch
@@ -258,7 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pipe = Pipe(Connection(chosen.fd))
     pipe.send({"op": "ready", "device": chosen.device, "pid": os.getpid()})
     build_engine = partial(_build, chosen.device, chosen.threads)
-    loop = Loop(pipe, _parse_catalog(chosen.catalog), build_engine, ceilings=chosen.ceilings)
+    budget = Budget(chosen.device, chosen.memory, chosen.ceilings)
+    loop = Loop(pipe, _parse_catalog(chosen.catalog), build_engine, budget=budget)
     code = 0
     try:
         loop.run()

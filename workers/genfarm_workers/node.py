@@ -26,14 +26,19 @@ from genfarm_shared.tasks import WorkerRecord
 from genfarm_workers.batcher import Batcher
 from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import ModelEntry, sick_file
-from genfarm_workers.device import Prober, pin
+from genfarm_workers.device import Prober, memory_of, name_device, pin
+from genfarm_workers.fleet import Fleet
 from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
 from genfarm_workers.lease import Lease
 from genfarm_workers.patience import softly
 from genfarm_workers.recorder import Recorder
+from genfarm_workers.residency import Residency, default_budget
 from genfarm_workers.runner import Runner
+from genfarm_workers.scout import Scout
 from genfarm_workers.showing import Showing
+from genfarm_workers.sizes import folder_here, weigh
+from genfarm_workers.spawn import Pin
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +83,15 @@ class Node:
         recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
         place = pin(settings.device, settings.threads)
         prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
-        self._host = EngineHost(place, self._catalog, Bench(), prober)
-        batcher = Batcher({key: entry.slots for key, entry in self._catalog.items()})
+        fleet = Fleet(self._store, self._worker_id, name_device(place), self._catalog)
+        catalog = fleet.sized()
+        residency = _residency(catalog, place, settings.memory)
+        self._host = EngineHost(place, catalog, Bench(), prober, residency, settings.memory)
+        self._host.remember(fleet.shortages())
+        self._scout = Scout(
+            self._worker_id, self._store, self._broker, self._intake, self._host, fleet
+        )
+        batcher = Batcher(self._host.slots())
         self._runner = Runner(
             self._worker_id, self._store, self._intake, self._host, batcher, recorder
         )
@@ -90,7 +102,7 @@ class Node:
             self._worker_id,
             settings.beat_seconds,
             report=self._runner.report,
-            after=self._runner.look_around,
+            after=self._look_around,
             on_lost=self._fence,
         )
         self._lease.start()
@@ -123,6 +135,10 @@ class Node:
         # Its last round must not find the door closed; one that waits for a server is left.
         self._keeper.join(LAST_ROUND)
         self._broker.close()
+
+    def _look_around(self) -> None:
+        self._runner.look_around()
+        self._scout.look()
 
     def _check_safety(self) -> None:
         dangers = [
@@ -161,6 +177,13 @@ class Node:
             started_at=0.0,
             beat_at=0.0,
         )
+
+
+def _residency(catalog: Mapping[str, ModelEntry], place: Pin, memory: int) -> Residency:
+    sizes = {key: weigh(entry, folder_here(entry), place.device) for key, entry in catalog.items()}
+    whole = memory_of(place)
+    budget = memory or (default_budget(place.device, whole) if whole is not None else None)
+    return Residency(sizes, budget)
 
 
 def _end_after(seconds: float) -> None:

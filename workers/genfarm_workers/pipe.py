@@ -4,10 +4,14 @@
                       {"op": "drop", "task_ids": [...]}
                       {"op": "reload", "model": key}          try a failed load once more
                       {"op": "watch", "task_ids": [...]}      tell of those, and of no others
+                      {"op": "settle", "model": key, "rows": n}   what all workers use
                       {"op": "stop"}
     to the worker     {"op": "ready", "device": "cpu", ...}
                       {"op": "loading", "model": key}
-                      {"op": "loaded", "model": key, "seconds": s}
+                      {"op": "measured", "model": key, "rows": n, "rate": r, "how": s}
+                      {"op": "loaded", "model": key, "seconds": s, "reload": s, "bytes": n}
+                      {"op": "wanting", "model": key, "bytes": n}   tasks, and no room for it
+                      {"op": "evicted", "model": key, "parked": bool}
                       {"op": "unloadable", "model": key, "reason": s}
                       {"op": "stepping", "model": key}        when it is another than before
                       {"op": "shortage", "model": key, "ceilings": {batch key: tasks}}

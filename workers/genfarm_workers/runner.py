@@ -60,6 +60,7 @@ class Runner:
         self._bench = host.bench
         self._prober = host.prober
         self._ledger = host.ledger
+        self._residency = host.residency
         self._batcher = batcher
         self._returns = Returns(store, intake)
         self._recorder = RecorderThread(recorder, self._recorded)
@@ -87,10 +88,13 @@ class Runner:
 
     def offer(self, hints: Sequence[Hint]) -> list[str]:
         """Take hints into their lines; returns the ids that wait there already."""
+        for model in {hint.model for hint in hints}:
+            self._residency.arrive(model)
+        now = time.monotonic()
         with self._changed:
             if self._draining:  # they stay un-acked in hand, and Celery puts them back at the end
                 return []
-            doubles = [hint.task_id for hint in hints if not self._batcher.admit(hint)]
+            doubles = [hint.task_id for hint in hints if not self._batcher.admit(hint, now)]
             self._ledger.note(wait=True)
             self._changed.notify()
         return doubles
@@ -100,7 +104,9 @@ class Runner:
         with self._changed:
             closed = self._draining or self._undertaker.is_behind() or self._bench.is_closed(model)
             # An engine that is still starting would keep them from those that run.
-            return 0 if closed or not self._host.is_ready() else self._batcher.room(model)
+            is_shut = closed or not self._host.is_ready()
+            room = 0 if is_shut else self._batcher.room(model)
+            return self._residency.allow(model, room, self._has_nothing)
 
     def report(self) -> dict[str, Any]:
         """What to say of this worker in its beat."""
@@ -170,7 +176,7 @@ class Runner:
         while not self._stopped.is_set():
             self._host.tell()
             with self._changed:
-                unwanted = self._batcher.shed(self._bench.is_closed)
+                unwanted = self._batcher.shed(self._is_unwanted)
                 batch = None if unwanted else self._next_batch()
                 self._is_feeding = batch is not None
                 is_waiting = batch is not None or self._batcher.waiting() > 0
@@ -183,10 +189,17 @@ class Runner:
             elif batch is not None:
                 self._submit(self._claim(batch))
 
+    def _has_nothing(self) -> bool:
+        return not (self._batcher.waiting() or self._host.is_busy())
+
+    def _is_unwanted(self, model: str) -> bool:
+        """Whether its tasks are left to other workers, or to a better time."""
+        return self._bench.is_closed(model) or not self._residency.is_open(model)
+
     def _next_batch(self) -> Batch | None:
         if self._draining or not self._host.is_up():
             return None
-        return self._batcher.next_batch(self._host.rows_in_hand())
+        return self._batcher.next_batch(self._host.rows_in_hand(), time.monotonic())
 
     def _claim(self, batch: Batch) -> list[Claim]:
         """The claims of a batch; what the store does not grant is let go."""

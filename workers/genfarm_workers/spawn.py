@@ -63,14 +63,19 @@ class Spawned:
 
 
 def spawn(
-    pin: Pin, catalog: Mapping[str, ModelEntry], ceilings: Mapping[str, Mapping[str, int]]
+    pin: Pin,
+    catalog: Mapping[str, ModelEntry],
+    ceilings: Mapping[str, Mapping[str, int]],
+    memory: int = 0,
 ) -> Spawned:
     """An engine process for that catalog; it says `ready` through its pipe."""
     ours, theirs = socket.socketpair()
-    entries = {key: entry.model_dump(mode="json") for key, entry in catalog.items()}
+    # What was not said stays unsaid, for slots that are left out are measured.
+    entries = {key: e.model_dump(mode="json", exclude_unset=True) for key, e in catalog.items()}
     command = [sys.executable, "-m", "genfarm_workers.loop", "--fd", str(theirs.fileno())]
     command += ["--device", pin.device, "--threads", str(pin.threads)]
     command += ["--catalog", json.dumps(entries), "--ceilings", json.dumps(ceilings)]
+    command += ["--memory", str(memory)]
     with theirs:
         process = subprocess.Popen(
             command,

@@ -106,9 +106,12 @@ def list_workers(
 
 
 def _models_of(report: Mapping[str, Any]) -> str:
-    loaded = map(str, report.get("loaded", ()))
+    """Those on the device, in how many rows each, and how often one made way for another."""
+    slots = report.get("slots", {})
+    loaded = [f"{m} x{slots[m]}" if m in slots else str(m) for m in report.get("loaded", ())]
+    evictions = report.get("residency", {}).get("evictions", 0)
     looping = (f"{model} (crash_loop)" for model in report.get("crash_loop", ()))
-    return ", ".join([*loaded, *looping])
+    return ", ".join([*loaded, *looping, *([f"{evictions} evictions"] if evictions else [])])
 
 
 def _troubles(report: Mapping[str, Any]) -> list[tuple[str, str]]:

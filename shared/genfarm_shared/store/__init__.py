@@ -3,6 +3,7 @@
     submitting.py   what a producer writes: jobs, their seals, a person's later word
     inserting.py    the tasks of a job, many at once
     attending.py    what a worker writes of itself: its beat, its end
+    sizing.py       how large batches are, for all workers of one kind
     working.py      what a worker writes of its tasks: claims, outcomes
     burying.py      messages that nobody could use
     dispatching.py  which pending tasks are queued next
@@ -23,12 +24,22 @@ from genfarm_shared.store.dispatching import Dispatching
 from genfarm_shared.store.inserting import Inserting
 from genfarm_shared.store.mending import Mending
 from genfarm_shared.store.reading import Reading
+from genfarm_shared.store.sizing import Sizing
 from genfarm_shared.store.submitting import Submitting
 from genfarm_shared.store.working import Working
 
 
 class Store(
-    Submitting, Inserting, Dispatching, Attending, Burying, Working, Mending, Reading, Books
+    Submitting,
+    Inserting,
+    Dispatching,
+    Attending,
+    Sizing,
+    Burying,
+    Working,
+    Mending,
+    Reading,
+    Books,
 ):
     """One farm's store. Safe for many threads; one per process is enough.
 

@@ -75,6 +75,17 @@ class Work:
         return (later.useful - self.useful) / computed if computed else 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Knee:
+    """A batch size that was measured."""
+
+    rows: int
+    #: Rows a second.
+    rate: float
+    #: Why it is not twice that, in the words of `genfarm_shared.tasks.Ceiling`.
+    how: str = "knee"
+
+
 class Engine(Protocol):
     """A loaded model that tasks are admitted to and that works in steps.
 

@@ -83,6 +83,11 @@ class Painter:
         self._schedulers = Schedulers(getattr(self.pipeline, "scheduler", None))
         self.options = inspect.signature(self.pipeline.__call__).parameters
 
+    def modules(self) -> list[Any]:
+        """The parts that have weights."""
+        parts = self.pipeline.components.values()
+        return [part for part in parts if isinstance(part, torch.nn.Module)]
+
     def refusal(self, params: Mapping[str, Any]) -> str | None:
         """Which of a task's parameters this pipeline does not take, if any."""
         asked = {

@@ -33,12 +33,15 @@ class DrillEngine:
         #: Whether loading fails, and how. The limit `sick_while` is for the worker: while that
         #: file exists, a probe of the device fails.
         self._load_fault = str(entry.limits.get("load_fault", ""))
+        #: As long as a load of a real model takes.
+        self._load_seconds = float(entry.limits.get("load_seconds", 0.0))
         #: Admitted, not yet seen by a step.
         self._fresh: dict[str, Claim] = {}
         #: Task id to the moment it ends, in the seconds of `step`, and its claim.
         self._held: dict[str, tuple[float, Claim]] = {}
 
     def load(self) -> None:
+        time.sleep(self._load_seconds)
         if self._load_fault:
             FAULTS[self._load_fault](0.0)
 

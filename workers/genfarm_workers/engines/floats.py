@@ -40,6 +40,9 @@ class FloatsEngine:
             torch.randn(shape, generator=generator).to(self._device) for shape in shapes
         ]
 
+    def resize(self, rows: int) -> None:
+        self.slots = rows
+
     def free_rows(self, batch_key: str) -> int:
         return self.slots - len(self._tasks)
 

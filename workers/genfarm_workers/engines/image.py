@@ -7,6 +7,7 @@ and encoding happens elsewhere.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
@@ -41,6 +42,13 @@ class ImageEngine:
         """Raises ModelUnavailable, saying what is missing."""
         self._painter = Painter(self._entry, self._device)
         self._easel = choose_easel(self._painter, self.slots, self.work, self._tick)
+
+    def resize(self, rows: int) -> None:
+        self.slots = rows
+        self._easel = choose_easel(self._painter, rows, self.work, self._tick)
+
+    def modules(self) -> list[Any]:
+        return self._painter.modules()
 
     def free_rows(self, batch_key: str) -> int:
         if any(task.claim.batch_key != batch_key for task in self._tasks.values()):

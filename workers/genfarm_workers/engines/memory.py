@@ -6,6 +6,8 @@ Imports no torch of its own, so that engines without it stay light.
 import gc
 import sys
 
+import psutil
+
 #: How torch, cuDNN, cuBLAS and the CPU allocator say it in a RuntimeError.
 _SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 
@@ -27,3 +29,45 @@ def free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def device_bytes(device: str) -> int:
+    """How much memory there is for models: the GPU's, or this computer's."""
+    if device == "cpu":
+        return int(psutil.virtual_memory().total)
+    import torch
+
+    return int(torch.cuda.mem_get_info()[1])
+
+
+def held_bytes(device: str) -> int:
+    """What this process holds of it now."""
+    if device == "cpu":
+        return int(psutil.Process().memory_info().rss)
+    import torch
+
+    return torch.cuda.memory_allocated()
+
+
+class Watch:
+    """How far memory has grown since this was made; on a GPU at its peak."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        free_memory()
+        self._before = held_bytes(device)
+        if device != "cpu":
+            sys.modules["torch"].cuda.reset_peak_memory_stats()
+
+    def grown(self) -> int:
+        if self._device == "cpu":
+            return max(0, held_bytes("cpu") - self._before)
+        return max(0, int(sys.modules["torch"].cuda.max_memory_allocated()) - self._before)
+
+    def free(self) -> int:
+        """What could still be taken, with what torch keeps for itself and does not use."""
+        if self._device == "cpu":
+            return int(psutil.virtual_memory().available)
+        cuda = sys.modules["torch"].cuda
+        kept = cuda.memory_reserved() - cuda.memory_allocated()
+        return int(cuda.mem_get_info()[0]) + int(kept)

@@ -1,7 +1,7 @@
 """One loaded engine with the tasks that wait for it and the tasks it holds.
 
-Admits in order of arrival, never two batch keys where the engine refuses it,
-and keeps a fault from spreading: a step that raises is repeated one task at
+Admits in order of arrival, the batch keys in turns, never two of them where the engine
+refuses it, and keeps a fault from spreading: a step that raises is repeated one task at
 a time, and only a task that raises alone fails; a step that runs out of
 memory is repeated with half as many tasks, and how many were enough is
 remembered (`ceilings.py`). Knows no pipe and no model.
@@ -17,9 +17,13 @@ from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Engine, Glimpse, Output, Work
 from genfarm_workers.engines.ceilings import Ceilings
 from genfarm_workers.engines.memory import free_memory, is_device_lost, is_out_of_memory
+from genfarm_workers.rounds import Rounds
 
 logger = logging.getLogger(__name__)
 
+#: Engine loads that one batch key gets before another that waits: an engine that takes one key
+#: at a time runs empty in between, which costs about half a load. Not measured.
+TURN_LOADS = 4
 #: Characters of a stranger's error message that go into a failure.
 _MESSAGE_LIMIT = 300
 #: Characters by which a quoted prompt is recognised.
@@ -51,8 +55,9 @@ class Resident:
         """`ceilings` is what an earlier engine process found out of memory's limits."""
         self._engine = engine
         self._clock = clock
-        #: Batch key to its waiting tasks; keys in order of their oldest task.
+        #: Batch key to its waiting tasks, and whose turn it is among the keys.
         self._waiting: dict[str, deque[Claim]] = {}
+        self._turns: Rounds[str] = Rounds()
         #: Tasks of a step that raised, each to be run alone.
         self._suspects: deque[Claim] = deque()
         self._is_trial = False
@@ -70,6 +75,11 @@ class Resident:
 
     def enqueue(self, claim: Claim) -> None:
         self._waiting.setdefault(claim.batch_key, deque()).append(claim)
+        self._turns.join(claim.batch_key, self._turn())
+
+    def is_busy(self) -> bool:
+        """Whether it has tasks, waiting or held."""
+        return bool(self._held or self._waiting or self._suspects)
 
     def advance(self) -> list[Output]:
         """Admit what fits, do one step if one is due, and return the tasks that ended."""
@@ -132,10 +142,17 @@ class Resident:
         """Whether a waiting task would join those that are held."""
         if self._is_trial or not self._waiting:
             return False
-        key = next(iter(self._waiting))
+        key = self._next_key()
         return self._spare_tasks(key) > 0 and self._waiting[key][0].rows <= self._engine.free_rows(
             key
         )
+
+    def _next_key(self) -> str:
+        return next(iter(self._turns))
+
+    def _turn(self) -> int:
+        """Rows that a turn is worth."""
+        return TURN_LOADS * self._engine.slots
 
     def _admit(self) -> None:
         if self._is_trial and self._held:
@@ -147,11 +164,13 @@ class Resident:
                 self._hand_over([self._suspects.popleft()])
             return
         while self._waiting:
-            key = next(iter(self._waiting))
+            key = self._next_key()
             claims = self._take_fitting(key)
             if not claims:
                 return
             self._hand_over(claims)
+            if key in self._waiting:
+                self._turns.charge(key, sum(claim.rows for claim in claims), self._turn())
 
     def _take_fitting(self, key: str) -> list[Claim]:
         """The oldest tasks of that key that fit; a task wider than the engine goes alone."""
@@ -177,6 +196,7 @@ class Resident:
             self._waiting[key] = claims
         else:
             self._waiting.pop(key, None)
+            self._turns.leave(key)
 
     def _hand_over(self, claims: Sequence[Claim]) -> None:
         now = self._clock()
@@ -217,6 +237,7 @@ class Resident:
             mates = [claim for claim in claims if claim.batch_key == key]
             self._ceilings.lower(key, len(claims), self._clock())
             self._waiting[key] = deque([*mates, *self._waiting.get(key, ())])
+            self._turns.join(key, self._turn())
         return []
 
     def _spell_loss(self, error: BaseException) -> str:

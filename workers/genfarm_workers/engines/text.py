@@ -8,7 +8,7 @@ in slots are not those of a plain forward. Knows no sampling and no cache.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -95,6 +95,14 @@ class TextEngine:
         self._language = load_language(self._entry, self._device)
         self._decoder = self._choose_decoder()
         self.work = self._decoder.work
+
+    def resize(self, rows: int) -> None:
+        self.slots = rows
+        self._decoder = self._choose_decoder()
+        self.work = self._decoder.work
+
+    def modules(self) -> list[Any]:
+        return [self._language.model]
 
     def free_rows(self, batch_key: str) -> int:
         return max(0, self._decoder.free() + self._look_ahead - len(self._waiting))

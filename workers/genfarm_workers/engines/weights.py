@@ -34,6 +34,14 @@ def find_weights(entry: ModelEntry) -> Path:
     return folder
 
 
+def find_cached(entry: ModelEntry) -> Path | None:
+    """Where the files of a model of the hub lie on this machine already; asks no network."""
+    if entry.source.startswith("zoo:") or not _HUB_NAME.fullmatch(entry.source):
+        return None
+    repo, _, revision = entry.source.partition("@")
+    return _cached_folder(repo, revision or None)
+
+
 def pin_model(entry: ModelEntry) -> str:
     """Write the manifest beside the model's files; returns the line for its registry entry.
 

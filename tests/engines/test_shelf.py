@@ -1,0 +1,172 @@
+"""Several models in the memory of one engine process."""
+
+import json
+import struct
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genfarm_shared.tasks import Claim, Failure
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines import Engine
+from genfarm_workers.engines.parking import park, unpark, weight_bytes
+from genfarm_workers.engines.registry import build, no_tick
+from genfarm_workers.engines.resident import Resident
+from genfarm_workers.shelf import Budget, Shelf
+
+from .fakes import Claimer, FakeEngine, Runner
+from .test_knee import Measured
+
+Entry = Callable[..., ModelEntry]
+
+
+class Party:
+    """A shelf of fake engines whose files are so many bytes large."""
+
+    def __init__(self, folder: Path, entry: Entry, budget: int, **sizes: int) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.engine_of: Callable[[], Engine] = FakeEngine
+        catalog = {key: self._entry(entry, folder / key, size) for key, size in sizes.items()}
+        self.budget = Budget("cpu", budget)
+        clock = count(0.0, 1.0).__next__
+        self.shelf = Shelf(catalog, self.build, clock, self.say, no_tick, self.budget)
+
+    def build(self, entry: ModelEntry, tick: object) -> Engine:
+        return self.engine_of()
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.said.append(message)
+
+    def ops(self) -> list[str]:
+        said = [f"{message['op']} {message['model']}" for message in self.said]
+        self.said.clear()
+        return said
+
+    def held(self, model: str) -> Resident:
+        found = self.shelf.find(model)
+        assert isinstance(found, Resident)
+        return found
+
+    def _entry(self, entry: Entry, folder: Path, size: int) -> ModelEntry:
+        write_head(folder, size)
+        return entry(folder.name, "text-to-image", "image", source=str(folder))
+
+
+def write_head(folder: Path, size: int) -> None:
+    """Safetensors files whose heads speak of so many bytes of float32; there is no more."""
+    folder.mkdir()
+    head = json.dumps({"weight": {"dtype": "F16", "shape": [2, size // 8], "data_offsets": [0, 0]}})
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head.encode())
+
+
+@pytest.fixture
+def party(tmp_path: Path, entry: Entry) -> Party:
+    return Party(tmp_path, entry, 1000, first=8, a=400, b=400, c=400, huge=1 << 60, large=2000)
+
+
+@pytest.fixture
+def task(claim: Claimer) -> Callable[[str], Claim]:
+    return lambda model: claim(f"of {model}", "text-to-image", model, prompt="x")
+
+
+def test_what_was_used_longest_ago_makes_room(party: Party) -> None:
+    for model in ("first", "a", "b", "a", "c"):
+        party.held(model)
+    assert party.ops()[-3:] == ["evicted b", "loading c", "loaded c"]
+    assert sorted(party.shelf.held) == ["a", "c", "first"]
+
+
+def test_a_model_with_work_stays_and_who_needs_its_room_waits(
+    party: Party, task: Callable[[str], Claim]
+) -> None:
+    for model in "ab":
+        party.held(model).enqueue(task(model))
+    party.ops()
+    assert party.shelf.find("c") is None
+    assert party.shelf.find("c") is None
+    assert party.ops() == ["wanting c"]
+    party.held("b").advance()
+    assert party.held("c")
+    assert party.ops() == ["evicted b", "loading c", "loaded c"]
+
+
+def test_a_model_larger_than_the_budget_is_loaded_alone(
+    party: Party, task: Callable[[str], Claim]
+) -> None:
+    party.held("a").enqueue(task("a"))
+    assert party.shelf.find("large") is None
+    party.held("a").advance()
+    assert party.held("large")
+    assert list(party.shelf.held) == ["large"]
+
+
+def test_a_model_larger_than_the_device_is_refused_with_both_sizes(party: Party) -> None:
+    found = party.shelf.find("huge")
+    assert isinstance(found, Failure)
+    assert found.code == "model_unavailable"
+    assert "1152921504.6 GB" in found.message
+    assert "this device has" in found.message
+    assert party.ops() == ["loading huge", "unloadable huge"]
+
+
+def test_a_measured_model_runs_nothing_until_it_hears_what_stands(
+    tmp_path: Path, entry: Entry, task: Callable[[str], Claim]
+) -> None:
+    engine = Measured()
+    model = ModelEntry(key="m", kind="text-to-image", engine="image")
+    said: list[dict[str, Any]] = []
+    shelf = Shelf(
+        {"m": model}, lambda *_: engine, lambda: engine.now, said.append, no_tick, Budget()
+    )
+    found = shelf.find("m")
+    assert isinstance(found, Resident)
+    found.enqueue(task("m"))
+    assert [(m["op"], m.get("rows")) for m in said[1:]] == [("measured", 4), ("loaded", None)]
+    assert not shelf.active()
+    shelf.settle("m", 2)
+    assert engine.slots == 2
+    assert list(shelf.active()) == ["m"]
+
+
+def test_the_load_that_brings_the_libraries_in_tells_of_no_reload(party: Party) -> None:
+    """Else a model that was loaded first would be held as if it were the dearest."""
+    for model in "ab":
+        party.held(model)
+    first, second = [said["reload"] for said in party.said if said["op"] == "loaded"]
+    assert first < 1.0 <= second
+
+
+@pytest.fixture
+def parked(party: Party, text_folder: Path) -> Party:
+    """As on a GPU: what is evicted waits in the host's memory."""
+    party.budget.parks = True
+    source = ModelEntry(
+        key="t", kind="text-generation", engine="text", source=str(text_folder), slots=4
+    )
+    party.engine_of = lambda: build(source, "cpu")
+    return party
+
+
+def test_a_parked_model_comes_back_without_its_files(parked: Party) -> None:
+    first = parked.held("a")
+    parked.held("b")
+    assert [said["parked"] for said in parked.said if said["op"] == "evicted"] == [True]
+    assert parked.held("a") is first
+
+
+def test_a_parked_engine_writes_the_same_bytes_when_it_is_back(
+    entry: Entry, claim: Claimer, run: Runner, text_folder: Path
+) -> None:
+    engine = build(entry("tiny", "text-generation", "text", source=str(text_folder)), "cpu")
+    engine.load()
+    tasks = [claim("t", "text-generation", "tiny", prompt="Once", seed=1, max_new_tokens=8)]
+    before = run(engine, tasks)["t"].output
+    park(engine)
+    assert engine.slots == 1
+    unpark(engine, "cpu", 4)
+    assert run(engine, tasks)["t"].output == before
+    assert weight_bytes(engine) > 100_000
+    assert weight_bytes(FakeEngine()) == 0
