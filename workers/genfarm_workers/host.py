@@ -9,8 +9,7 @@ import logging
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from genfarm_shared.goodput import REPORTED
@@ -19,7 +18,8 @@ from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.device import Prober
 from genfarm_workers.engines import Knee
-from genfarm_workers.goodput import HOLDING, Ledger
+from genfarm_workers.goodput import Ledger
+from genfarm_workers.hand import Hand
 from genfarm_workers.models import OPS, Models
 from genfarm_workers.recorder import Ended
 from genfarm_workers.residency import Residency
@@ -72,9 +72,7 @@ class EngineHost:
         # Apart from the lock above: a full pipe blocks the sender, and the receiver must
         # be able to go on meanwhile, or both processes wait for each other.
         self._sending = threading.Lock()
-        self._in_hand: dict[str, Claim] = {}
-        #: The batch rows of those, by model.
-        self._rows: Counter[str] = Counter()
+        self._hand = Hand(self._models.slots, self.ledger)
         self._engine: Spawned | None = None
         self._dropped: list[str] = []
         self._deaths = 0
@@ -117,12 +115,9 @@ class EngineHost:
             engine = self._engine
             if engine is None:
                 return False
-            if not self._in_hand:
+            if not self._hand.claims:
                 self._heard_at = time.monotonic()
-            self._let_go(claim.task_id for claim in claims)  # or a row would be counted twice
-            self._in_hand.update((claim.task_id, claim) for claim in claims)
-            self._rows.update(self._count(claims))
-            self._note_hand()
+            self._hand.take(claims)
             again = self._models.again({claim.model for claim in claims})
         try:
             with self._sending:
@@ -131,14 +126,14 @@ class EngineHost:
                 engine.pipe.send_claims(claims)
         except (OSError, TypeError):  # TypeError: closed under a half-sent message
             with self._lock:
-                ours = self._let_go(claim.task_id for claim in claims)
+                ours = self._hand.let_go(claim.task_id for claim in claims)
             return not ours  # else they were given back with the rest of the dead engine's
         return True
 
     def drop(self, task_ids: Collection[str]) -> list[str]:
         """Forget tasks; returns those that were in hand. Never blocks: `tell` says it on."""
         with self._lock:
-            gone = [claim.task_id for claim in self._let_go(task_ids)]
+            gone = [claim.task_id for claim in self._hand.let_go(task_ids)]
             self._dropped += gone
         return gone
 
@@ -167,7 +162,7 @@ class EngineHost:
         """Tell this engine and those after it the size that all workers of this kind use."""
         with self._lock:
             is_awaited, engine = self._models.settle(model, rows), self._engine
-            self._rows = self._count(self._in_hand.values())  # a load may be another number now
+            self._hand.recount()
         if is_awaited and engine is not None:
             try:
                 with self._sending:
@@ -221,10 +216,7 @@ class EngineHost:
         """What the dead engine held, and why it died."""
         with self._lock:
             engine, self._engine = self._engine, None
-            held = list(self._in_hand.values())
-            self._in_hand.clear()
-            self._rows.clear()
-            self._note_hand()
+            held = self._hand.empty()
             self.ledger.bury()
             self._dropped = []
         code = engine.end() if engine is not None else 0
@@ -251,16 +243,16 @@ class EngineHost:
     def rows_in_hand(self) -> dict[str, int]:
         """Batch rows that the engine holds of each model, waiting in it or on the device."""
         with self._lock:
-            return dict(self._rows)
+            return self._hand.rows()
 
     def is_busy(self) -> bool:
         """Whether the engine holds any task."""
-        return bool(self._in_hand)
+        return bool(self._hand.claims)
 
     def in_hand(self) -> list[str]:
         """Ids of the tasks that the engine holds."""
         with self._lock:
-            return list(self._in_hand)
+            return list(self._hand.claims)
 
     def report(self) -> dict[str, Any]:
         """What to say of the engine in the worker's beat."""
@@ -268,7 +260,7 @@ class EngineHost:
             return {
                 "engine_pid": self._engine.pid if self._engine is not None else None,
                 "ready": self._ready,
-                "in_hand": len(self._in_hand),
+                "in_hand": len(self._hand.claims),
                 "deaths": self._deaths,
                 REPORTED: self.ledger.report(),
                 **self._models.report(),
@@ -282,7 +274,7 @@ class EngineHost:
         has work may be within a long step and not look at its pipe, so it is killed.
         """
         with self._lock:
-            if self._in_hand and self._engine is not None:
+            if self._hand.claims and self._engine is not None:
                 self._engine.kill()
         return self.bury().held
 
@@ -299,35 +291,18 @@ class EngineHost:
                 case "lost":
                     self._lost = f"the device was lost: {message['reason']}"
                 case "glimpses":
-                    self.gaze.pass_on(message["glimpses"], self._in_hand)
+                    self.gaze.pass_on(message["glimpses"], self._hand.claims)
                 case "alive":
                     self.ledger.hear(message["spent"])
                 case "outputs":
                     output_of = {output.task_id: output for output in message["outputs"]}
                     ended = [
-                        Ended(claim, output_of[claim.task_id]) for claim in self._let_go(output_of)
+                        Ended(claim, output_of[claim.task_id])
+                        for claim in self._hand.let_go(output_of)
                     ]
                     self._models.note_seconds(ended)
                     return ended
         return []
-
-    def _let_go(self, task_ids: Iterable[str]) -> list[Claim]:
-        """Take claims out of the engine's hands; returns those that were in them."""
-        pop = self._in_hand.pop
-        gone = [claim for i in task_ids if (claim := pop(i, None)) is not None]
-        self._rows.subtract(self._count(gone))
-        self._note_hand()
-        return gone
-
-    def _note_hand(self) -> None:
-        self.ledger.note(**{HOLDING: bool(self._in_hand)})
-
-    def _count(self, claims: Iterable[Claim]) -> Counter[str]:
-        """Batch rows by model; a task of more than an engine has counts as one whole load."""
-        rows: Counter[str] = Counter()
-        for claim in claims:
-            rows[claim.model] += min(claim.rows, self._models.slots[claim.model])
-        return rows
 
     def _forgive_if_late(self, timeout: float) -> None:
         now = time.monotonic()
@@ -356,9 +331,9 @@ class EngineHost:
             return START_SECONDS
         if self._models.loading is not None:
             return LOAD_SECONDS
-        if not self._in_hand:
+        if not self._hand.claims:
             return None
-        models = {claim.model for claim in self._in_hand.values()}
+        models = self._hand.models()
         if self._stepping in models:
             models = {self._stepping}
         return max(self._models.catalog[model].stall_seconds for model in models)
