@@ -81,8 +81,24 @@ def _size(value: object) -> object:
     return value
 
 
+#: diffusers' schedulers by their names in the field. Which of them a model takes, its worker
+#: knows.
+Scheduler = Literal[
+    "ddim",
+    "ddpm",
+    "pndm",
+    "euler",
+    "euler-a",
+    "heun",
+    "dpm++2m",
+    "dpm++2m-karras",
+    "dpm++2m-sde",
+    "unipc",
+]
+
+
 class TextToImage(Params):
-    """Draw a prompt. Prompts and seeds may differ within a batch."""
+    """Draw a prompt. All but the size may differ within a batch."""
 
     main: ClassVar[str] = "prompt"
 
@@ -92,6 +108,8 @@ class TextToImage(Params):
     steps: int | None = Field(None, ge=1, le=150)
     #: None: the model's own default; at most 1 turns guidance off.
     guidance_scale: float | None = Field(None, ge=0.0, le=50.0)
+    #: None: the model's own.
+    scheduler: Scheduler | None = None
     #: Pixels, width x height, multiples of 8; None: the model's own size.
     size: Annotated[
         Annotated[
@@ -106,8 +124,7 @@ class TextToImage(Params):
     n: int = Field(1, ge=1, le=64)
 
     def shape(self) -> tuple[object, ...]:
-        size = "x".join(map(str, self.size)) if self.size else None
-        return (size, self.steps, self.guidance_scale)
+        return ("x".join(map(str, self.size)) if self.size else None,)
 
     def rows(self) -> int:
         return self.n

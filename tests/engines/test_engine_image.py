@@ -1,4 +1,8 @@
-"""The image engine on a tiny random Stable Diffusion; the oracle is a task drawn alone."""
+"""The image engine on a tiny random Stable Diffusion; the oracle is a task drawn alone.
+
+What holds for either way of drawing is tested on steps, which is what this
+pipeline is drawn on, and the whole batches by themselves at the end.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +16,7 @@ from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.image import ImageEngine
 from genfarm_workers.engines.registry import Tick, no_tick
+from genfarm_workers.engines.whole import WholeEasel
 
 from .fakes import Claimer, Runner
 
@@ -74,18 +79,21 @@ def test_an_output_names_what_it_was_drawn_with(make: Making, claim: Claimer, ru
         "size": [48, 32],
         "steps": 3,
         "guidance_scale": 1.0,
+        "scheduler": "ddim",
         "seeds": [5],
     }
     picture = outputs["own"].pictures[0]
     assert (picture.width, picture.height, len(picture.rgb)) == (48, 32, 48 * 32 * 3)
 
 
-def test_two_batch_keys_are_never_held_together(make: Making, claim: Claimer) -> None:
+def test_two_sizes_are_never_held_together(make: Making, claim: Claimer, run: Runner) -> None:
     engine = make()
     engine.admit([claim("a", "text-to-image", "tiny", prompt="one")])
-    other = claim("b", "text-to-image", "tiny", prompt="one", steps=3)
+    mate = claim("m", "text-to-image", "tiny", prompt="one", steps=3, guidance_scale=1.0)
+    other = claim("b", "text-to-image", "tiny", prompt="one", size=48)
+    assert engine.free_rows(mate.batch_key) == 3
     assert engine.free_rows(other.batch_key) == 0
-    engine.step(0.0)
+    run(engine, [])
     assert engine.free_rows(other.batch_key) == 4
 
 
@@ -98,7 +106,43 @@ def test_more_pictures_than_slots_still_finish(make: Making, claim: Claimer) -> 
     assert [len(output.pictures) for output in outputs] == [5]
 
 
-def test_dropping_every_task_of_a_batch_ends_it_between_steps(make: Making, claim: Claimer) -> None:
+@pytest.fixture
+def make_whole(make: Making) -> Making:
+    """An engine whose pipeline counts as one that cannot be drawn on steps."""
+
+    def engine_of(tick: Tick = no_tick, **values: Any) -> ImageEngine:
+        engine = make(tick, **values)
+        engine._easel = WholeEasel(engine._painter, engine.slots, engine.work, tick)
+        return engine
+
+    return engine_of
+
+
+def test_whole_batches_hold_rows_of_equal_arguments(
+    make_whole: Making, claim: Claimer, run: Runner
+) -> None:
+    engine = make_whole(slots=8)
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"steps": 3},
+        {"guidance_scale": 1.0},
+        {"scheduler": "ddim"},
+    ]
+    claims = [
+        claim(f"t{i}", "text-to-image", "tiny", prompt="one", seed=i, **values)
+        for i, values in enumerate(kinds * 2)
+    ]
+    together = run(engine, claims)
+    assert engine.work.calls == 2 + 3 + 2 + 2
+    assert engine.work.useful == 2 * engine.work.calls
+    for one in (claims[0], claims[5], claims[7]):
+        alone = run(engine, [one])[one.task_id]
+        assert bytes_of(alone) == bytes_of(together[one.task_id])
+
+
+def test_dropping_every_task_of_a_batch_ends_it_between_steps(
+    make_whole: Making, claim: Claimer
+) -> None:
     ticks: list[int] = []
     engine: ImageEngine
 
@@ -107,7 +151,7 @@ def test_dropping_every_task_of_a_batch_ends_it_between_steps(make: Making, clai
         if len(ticks) == 2:
             engine.drop(["a", "b"])
 
-    engine = make(tick=tick)
+    engine = make_whole(tick=tick)
     one, two = (claim(name, "text-to-image", "tiny", prompt="one", steps=50) for name in "ab")
     engine.admit([one, two])
     assert engine.step(0.0) == []
@@ -115,22 +159,22 @@ def test_dropping_every_task_of_a_batch_ends_it_between_steps(make: Making, clai
     assert engine.wakes_at(0.0) is None
 
 
-def test_a_dropped_task_does_not_end_its_mates(make: Making, claim: Claimer) -> None:
+def test_a_dropped_task_does_not_end_its_mates(make_whole: Making, claim: Claimer) -> None:
     dropping: list[ImageEngine] = []
-    engine = make(tick=lambda: dropping[0].drop(["a"]))
+    engine = make_whole(tick=lambda: dropping[0].drop(["a"]))
     dropping.append(engine)
     engine.admit([claim(name, "text-to-image", "tiny", prompt="one") for name in "ab"])
     assert [output.task_id for output in engine.step(0.0)] == ["b"]
 
 
 def test_a_pipeline_without_an_option_runs_and_refuses_tasks_that_need_it(
-    make: Making, claim: Claimer, run: Runner
+    make_whole: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
+    engine = make_whole()
     painter = engine._painter
     missing = ("negative_prompt", "guidance_scale", "callback_on_step_end")
-    kept = {name: option for name, option in painter._options.items() if name not in missing}
-    painter._options = MappingProxyType(kept)
+    kept = {name: option for name, option in painter.options.items() if name not in missing}
+    painter.options = MappingProxyType(kept)
     outputs = run(
         engine,
         [
@@ -148,10 +192,10 @@ def test_a_pipeline_without_an_option_runs_and_refuses_tasks_that_need_it(
 
 
 def test_a_picture_that_the_safety_checker_holds_back_fails_its_task(
-    make: Making, claim: Claimer, run: Runner
+    make_whole: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
-    pipeline = engine._painter._pipeline
+    engine = make_whole()
+    pipeline = engine._painter.pipeline
 
     def check(images: Any, device: Any, dtype: Any) -> tuple[Any, list[bool]]:
         return images, [index == 1 for index in range(len(images))]
@@ -165,19 +209,21 @@ def test_a_picture_that_the_safety_checker_holds_back_fails_its_task(
     assert outputs["a"].failure is outputs["c"].failure is None
 
 
-def test_out_of_memory_makes_the_batches_of_that_key_smaller(
-    make: Making, claim: Claimer, run: Runner, monkeypatch: pytest.MonkeyPatch
+def test_out_of_memory_makes_whole_batches_of_that_size_smaller(
+    make_whole: Making, claim: Claimer, run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = make()
-    draw, sizes = engine._painter.draw, []
+    engine = make_whole()
+    easel = engine._easel
+    assert isinstance(easel, WholeEasel)
+    draw, sizes = easel._draw, []
 
-    def narrow(rows: Any, size: int, *rest: Any) -> Any:
+    def narrow(rows: Any, size: int) -> Any:
         sizes.append(size)
         if size > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return draw(rows, size, *rest)
+        return draw(rows, size)
 
-    monkeypatch.setattr(engine._painter, "draw", narrow)
+    monkeypatch.setattr(easel, "_draw", narrow)
     claims = [claim(name, "text-to-image", "tiny", prompt="one") for name in "ab"]
     outputs = run(engine, claims)
     assert all(output.failure is None for output in outputs.values())

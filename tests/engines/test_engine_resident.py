@@ -49,7 +49,7 @@ def finish(resident: Resident, claims: Sequence[Claim]) -> dict[str, Output]:
 def test_batch_keys_take_turns_and_are_never_mixed(
     resident: Resident, engine: FakeEngine, images: Images
 ) -> None:
-    finish(resident, [*images("ab"), *images("c", steps=2), *images("de")])
+    finish(resident, [*images("ab"), *images("c", size=48), *images("de")])
     assert engine.steps == [["a", "b", "d", "e"], ["c"]]
 
 

@@ -107,13 +107,13 @@ def test_checked_parameters_pass_the_check_again() -> None:
 
 
 @given(st.text(min_size=1, max_size=50).filter(lambda s: "\x00" not in s), st.integers(1, 99))
-def test_a_batch_key_holds_no_prompt_and_no_seed(prompt: str, seed: int) -> None:
+def test_a_batch_key_holds_the_size_and_no_prompt(prompt: str, number: int) -> None:
     kind = find_kind("text-to-image")
     keys = {
-        batch_key("digits", check_params(kind, {"prompt": p, "seed": s, "steps": 9}))
-        for p, s in ((prompt, seed), ("another", 0))
+        batch_key("digits", check_params(kind, {"prompt": p, "seed": n, "steps": n, "size": 32}))
+        for p, n in ((prompt, number), ("another", 1))
     }
-    assert keys == {"digits||9|"}
+    assert keys == {"digits|32x32"}
 
 
 def test_artefacts_are_named_by_content_and_kept_once(tmp_path: Path) -> None:

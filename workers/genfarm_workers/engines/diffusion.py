@@ -1,21 +1,23 @@
-"""One diffusers text-to-image pipeline: loads it, and draws batches of a given size.
+"""One diffusers text-to-image pipeline: loads it, and says how a picture is asked of it.
 
 What the pipeline takes is read from its signature, so that any of them fits.
 Every row draws its noise from its own generator on the CPU: the same seed
-gives the same noise on every device. Knows no task and keeps no state.
+gives the same noise on every device. Knows no batch and keeps no state.
 """
 
+import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Picture
+from genfarm_workers.engines.schedulers import Schedulers, name_of, takes_scheduler
 from genfarm_workers.engines.weights import choose_dtype, find_weights, quiet_libraries
 
 
@@ -29,6 +31,46 @@ class Row:
     prompt: str
     negative_prompt: str
     seed: int
+    #: Name of a scheduler; None for the pipeline's own.
+    scheduler: str | None = None
+    #: Steps, guidance and size, as the pipeline calls them.
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A row and its picture."""
+
+    row: Row
+    #: None where the safety checker held it back.
+    picture: Picture | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far a row is."""
+
+    done: int
+    total: int
+    #: (1, 3, height, width) in 0..1, small; None where it has none yet.
+    preview: torch.Tensor | None = None
+
+
+class Easel(Protocol):
+    """Draws rows."""
+
+    def free(self) -> int:
+        """How many more rows it takes."""
+
+    def begin(self, rows: Sequence[Row]) -> None: ...
+
+    def advance(self) -> list[Drawn]:
+        """One unit of work. What it raises leaves its rows with it, until they are dropped."""
+
+    def drop(self, task_ids: set[str]) -> None: ...
+
+    def stages(self, task_ids: set[str]) -> Mapping[tuple[str, int], Stage]:
+        """How far rows of those tasks are, by task and k; without those not begun."""
 
 
 class Painter:
@@ -36,9 +78,10 @@ class Painter:
 
     def __init__(self, entry: ModelEntry, device: str) -> None:
         """Raises ModelUnavailable, saying what is missing."""
-        self._entry = entry
-        self._pipeline = _load(entry, device)
-        self._options = inspect.signature(self._pipeline.__call__).parameters
+        self.entry = entry
+        self.pipeline = _load(entry, device)
+        self._schedulers = Schedulers(getattr(self.pipeline, "scheduler", None))
+        self.options = inspect.signature(self.pipeline.__call__).parameters
 
     def refusal(self, params: Mapping[str, Any]) -> str | None:
         """Which of a task's parameters this pipeline does not take, if any."""
@@ -48,15 +91,18 @@ class Painter:
             "num_inference_steps": params["steps"] is not None,
             "width": params["size"] is not None,
         }
-        refused = [name for name, is_asked in asked.items() if is_asked and not self._takes(name)]
+        refused = [name for name, is_asked in asked.items() if is_asked and not self.takes(name)]
+        scheduler = params.get("scheduler")
+        if scheduler and not takes_scheduler(self.pipeline.scheduler, scheduler):
+            refused.append(f"scheduler {scheduler!r}")
         if not refused:
             return None
-        return f"model {self._entry.key!r} takes no {refused[0]}; leave it out or change the model"
+        return f"model {self.entry.key!r} takes no {refused[0]}; leave it out or change the model"
 
     def arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Steps, guidance and size for the pipeline: the task's, else the registry's."""
         chosen = {
-            name: self._entry.limits.get(name) if params[name] is None else params[name]
+            name: self.entry.limits.get(name) if params[name] is None else params[name]
             for name in ("steps", "guidance_scale", "size")
         }
         width, height = chosen["size"] or (None, None)
@@ -67,47 +113,53 @@ class Painter:
             "height": height,
         }
         return {
-            name: value for name, value in named.items() if value is not None and self._takes(name)
+            name: value for name, value in named.items() if value is not None and self.takes(name)
         }
 
     def used(self, arguments: Mapping[str, Any], option: str) -> Any:
-        """What a batch with those arguments runs with: the pipeline's own default if not named."""
-        if option in arguments or not self._takes(option):
+        """What a row with those arguments runs with: the pipeline's own default if not named."""
+        if option in arguments or not self.takes(option):
             return arguments.get(option)
-        return self._options[option].default
+        return self.options[option].default
 
-    @torch.inference_mode()
-    def draw(
-        self,
-        rows: Sequence[Row],
-        batch_rows: int,
-        arguments: Mapping[str, Any],
-        between: Callable[[], None],
-    ) -> list[Picture | None]:
-        """One picture per row, None where the safety checker held it back.
+    def scheduler_name(self, name: str | None) -> str | None:
+        """Of the scheduler that a row with that name is drawn with; None if there is none."""
+        own = getattr(self.pipeline, "scheduler", None)
+        return name if name is not None or own is None else name_of(own)
 
-        The batch is filled up to `batch_rows` with empty prompts. `between`
-        is called after each denoise step and may raise to end the batch.
-        """
-        filler = Row("", 0, "", "", 0)
-        batch = [*rows, *[filler] * (batch_rows - len(rows))]
-        extra = dict(arguments)
-        if any(row.negative_prompt for row in rows):
-            extra["negative_prompt"] = [row.negative_prompt for row in batch]
-        if self._takes("callback_on_step_end"):
-            extra["callback_on_step_end"] = _callback(between)
-        drawn = self._pipeline(
-            prompt=[row.prompt for row in batch],
-            generator=[torch.Generator().manual_seed(row.seed) for row in batch],
-            output_type="pt",
-            **extra,
-        )
-        flags = getattr(drawn, "nsfw_content_detected", None) or [False] * batch_rows
-        pictures = _to_pictures(drawn.images[: len(rows)])
-        return [None if flag else picture for picture, flag in zip(pictures, flags, strict=False)]
+    def takes(self, option: str) -> bool:
+        return option in self.options
 
-    def _takes(self, option: str) -> bool:
-        return option in self._options
+    def with_scheduler(self, name: str | None, stage: Any = None) -> Any:
+        """A pipeline of the same modules, or of `stage`'s, with a scheduler of its own."""
+        own = copy.copy(stage if stage is not None else self.pipeline)
+        if getattr(own, "scheduler", None) is not None:
+            # Past the pipeline's own way, which looks up and rewrites its configuration.
+            own.__dict__["scheduler"] = self._schedulers.make(name)
+        return own
+
+
+def ask(rows: Sequence[Row]) -> dict[str, Any]:
+    """What a pipeline is called with to draw rows of equal arguments.
+
+    A negative prompt is left out where no row has one: some pipelines treat
+    none and an empty one differently.
+    """
+    asked = {
+        **rows[0].arguments,
+        "prompt": [row.prompt for row in rows],
+        "generator": [torch.Generator().manual_seed(row.seed) for row in rows],
+        "output_type": "pt",
+    }
+    if any(row.negative_prompt for row in rows):
+        asked["negative_prompt"] = [row.negative_prompt for row in rows]
+    return asked
+
+
+def flags_of(drawn: Any, count: int) -> list[bool]:
+    """Which of a pipeline's pictures its safety checker held back."""
+    flags = getattr(drawn, "nsfw_content_detected", None) or [False] * count
+    return [bool(flag) for flag in flags]
 
 
 def _load(entry: ModelEntry, device: str) -> Any:
@@ -143,19 +195,3 @@ def _read(auto_class: Any, folder: Path, dtype: torch.dtype) -> Any:
         return auto_class.from_pretrained(folder, **options)
     except ValueError:
         return DiffusionPipeline.from_pretrained(folder, **options)
-
-
-def _callback(between: Callable[[], None]) -> Callable[..., Any]:
-    def call(pipeline: Any, index: int, timestep: Any, state: Any) -> Any:
-        between()
-        return state
-
-    return call
-
-
-def _to_pictures(images: torch.Tensor) -> list[Picture]:
-    """(B, 3, height, width) in 0..1 to pictures; to bytes on the device, a quarter the copy."""
-    pixels = (images.float() * 255).round().clamp(0, 255).to(torch.uint8)
-    rows = pixels.permute(0, 2, 3, 1).contiguous().cpu()
-    height, width = rows.shape[1:3]
-    return [Picture(width, height, row.numpy().tobytes()) for row in rows]
