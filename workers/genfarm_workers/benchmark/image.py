@@ -1,0 +1,248 @@
+"""Pictures on steps, beside the stock pipeline one at a time and in batches of equal parameters.
+
+`python -m genfarm_workers.benchmark.image` counts denoiser calls for requests
+that differ in steps, guidance, seed and scheduler, compares every picture with
+the stock pipeline's own, and measures pictures per CPU-second with one thread.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genfarm_shared.kinds import batch_key, check_params, find_kind
+from genfarm_shared.measure import Arm, Measured, Part, Ratio, Report, interleave
+from genfarm_shared.tasks import Claim
+from genfarm_workers.benchmark.shapes import make_diffusion
+from genfarm_workers.catalog import ModelEntry, read_catalog
+from genfarm_workers.engines.diffusion import Painter, Row, ask
+from genfarm_workers.engines.image import ImageEngine
+from genfarm_workers.engines.pictures import Landings
+from genfarm_workers.engines.stepwise import StepEasel
+
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_GUIDANCE = (1.0, 2.0, 3.0, 5.0, 7.5, 9.0)
+_SCHEDULERS = (None, "ddim", "euler", "euler-a", "dpm++2m", "unipc")
+#: What is promised: calls against those of full batches, bytes in bfloat16, error in float32.
+MOST_CALLS, _EQUAL, _ERROR = 1.15, 1.0, 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    #: Requests of the counts, and of each arm of the speeds.
+    counted: int
+    timed: int
+    #: Fewest and most steps of a mixed request.
+    steps: tuple[int, int]
+    widths: tuple[int, int]
+    slots: int
+
+
+class _Floats(Landings[Row]):
+    """Keeps a picture's numbers, which its bytes would round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: dict[str, Any] = {}
+
+    def send(self, label: Row, image: Any) -> None:
+        self.images[label.task_id] = image.clone()
+        super().send(label, image)
+
+
+class _Bench:
+    """One model in one precision: our engine, and a pipeline of its own for the stock arms."""
+
+    def __init__(self, entry: ModelEntry) -> None:
+        self.entry = entry
+        self.engine = ImageEngine(entry)
+        self.engine.load()
+        self._stock = Painter(entry, "cpu")
+
+    @property
+    def easel(self) -> StepEasel:
+        easel = self.engine._easel
+        if not isinstance(easel, StepEasel):
+            raise TypeError(f"{self.entry.key} is not drawn on steps. This is a bug")
+        return easel
+
+    def draw(self, claims: Sequence[Claim]) -> None:
+        waiting = list(claims)
+        while waiting or self.engine.wakes_at(0.0) is not None:
+            while waiting and self.engine.free_rows(waiting[0].batch_key) > 0:
+                self.engine.admit([waiting.pop(0)])
+            self.engine.step(0.0)
+
+    def stock(self, claims: Sequence[Claim], most: int = 1) -> dict[str, Any]:
+        """The pipeline's own calls, `most` tasks in each where their parameters agree."""
+        images: dict[str, Any] = {}
+        for mates in _mates(claims, most):
+            rows = [row for claim in mates for row in self.engine._rows_of(claim)]
+            drawn = self._stock.with_scheduler(rows[0].scheduler)(**ask(rows))
+            images |= {row.task_id: drawn.images[i : i + 1] for i, row in enumerate(rows)}
+        return images
+
+
+def main() -> None:
+    """Print the report as one JSON object."""
+    import diffusers
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each arm")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    diffusers.logging.set_verbosity_error()
+    plan = Plan(asked.rounds, 64, 32, (8, 30), (64, 128), 4)
+    if asked.quick:
+        plan = Plan(asked.rounds, 6, 4, (2, 4), (32, 32), 2)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = tuple(_parts(plan, Path(folder)))
+    question = "Pictures on steps: how near to full batches, to the stock bytes, and how fast?"
+    sys.stdout.write(json.dumps(Report("image", question, parts).to_json()) + "\n")
+
+
+def _parts(plan: Plan, folder: Path) -> Iterator[Part]:
+    digits = read_catalog()["digits"].model_copy(update={"slots": plan.slots})
+    source = make_diffusion(folder, plan.widths, 16)
+    limits = {"steps": 15, "guidance_scale": 5.0, "size": [64, 64]}
+    values = {"key": "sd-shaped", "source": str(source), "limits": limits}
+    for entry in (digits, digits.model_copy(update=values)):
+        for dtype in ("bfloat16", "float32"):
+            bench = _Bench(entry.model_copy(update={"dtype": dtype}))
+            yield _counts(bench, plan)
+            yield _speeds(bench, plan, "mixed", _mixed(bench.entry, plan, plan.timed))
+            yield _speeds(bench, plan, "equal", _equal(bench.entry, plan, plan.timed))
+
+
+def _counts(bench: _Bench, plan: Plan) -> Part:
+    """What can be counted once: calls, and how the pictures compare with the stock ones."""
+    claims = _mixed(bench.entry, plan, plan.counted)
+    landings = bench.easel.landings = _Floats()
+    work = bench.engine.work
+    calls, useful, computed = work.calls, work.useful, work.computed
+    bench.draw(claims)
+    bench.easel.landings = Landings()
+    calls, useful = work.calls - calls, work.useful - useful
+    _say(f"{bench.entry.key} {bench.entry.dtype}: {calls} denoiser calls")
+    stock = bench.stock(claims)
+    steps = sum(claim.params["steps"] for claim in claims)
+    full = useful / bench.easel.most_rows
+    return Part(
+        f"{bench.entry.key} {bench.entry.dtype}: {len(claims)} requests of mixed parameters",
+        "requests per denoiser call",
+        (
+            Measured("genfarm", (len(claims) / calls,)),
+            Measured("limit: every batch full", (len(claims) / full,)),
+            Measured("stock, one at a time", (len(claims) / steps,)),
+        ),
+        (
+            Ratio("denoiser calls / calls of full batches", calls / full, MOST_CALLS, True),
+            Ratio("rows computed / rows needed", (work.computed - computed) / useful),
+            *_equality(bench.entry.dtype, stock, landings.images),
+        ),
+        (f"steps {plan.steps[0]}-{plan.steps[1]}, guidance {_GUIDANCE}, {_SCHEDULERS}",),
+    )
+
+
+def _equality(dtype: str, stock: dict[str, Any], ours: dict[str, Any]) -> list[Ratio]:
+    # A scheduler that a model's few steps overflow gives no numbers in both.
+    equal = [stock[name].allclose(ours[name], 0.0, 0.0, equal_nan=True) for name in stock]
+    errors = [_error(stock[name], ours[name]) for name in stock if stock[name].isfinite().all()]
+    goals = (_EQUAL, None) if dtype == "bfloat16" else (None, _ERROR)
+    return [
+        Ratio("pictures bit-equal to the stock pipeline's", sum(equal) / len(equal), goals[0]),
+        Ratio("largest error relative to the stock picture", max(errors), goals[1], True),
+    ]
+
+
+def _error(stock: Any, ours: Any) -> float:
+    return float((stock - ours).abs().max() / stock.abs().max())
+
+
+def _speeds(bench: _Bench, plan: Plan, name: str, claims: Sequence[Claim]) -> Part:
+    few = claims[: max(2, len(claims) // 4)]
+    slots = bench.engine.slots
+    arms = [
+        Arm("genfarm", _rate(lambda: bench.draw(claims), len(claims))),
+        Arm("stock, batches", _rate(lambda: bench.stock(claims, slots), len(claims))),
+        Arm("stock, one at a time", _rate(lambda: bench.stock(few), len(few))),
+    ]
+    title = f"{bench.entry.key} {bench.entry.dtype}: {len(claims)} requests, {name} parameters"
+    bench.draw(claims)
+    found = interleave(arms, plan.rounds, lambda done, of, arm: _say(f"{title}: {done}/{of}"))
+    ours, batches, alone = (arm.median for arm in found)
+    return Part(
+        title,
+        "pictures per CPU-second",
+        found,
+        (
+            Ratio("genfarm / stock one at a time", ours / alone),
+            Ratio("genfarm / stock in batches", ours / batches),
+        ),
+        (f"stock batches hold up to {slots} requests that agree in all but prompt and seed",),
+    )
+
+
+def _rate(run: Callable[[], object], number: int) -> Callable[[], float]:
+    def measure() -> float:
+        began = time.process_time()
+        run()
+        return number / (time.process_time() - began)
+
+    return measure
+
+
+def _mates(claims: Sequence[Claim], most: int) -> Iterator[list[Claim]]:
+    """In order of arrival, each with the next ones that agree with it."""
+    left = list(claims)
+    names = ("steps", "guidance_scale", "scheduler")
+    while left:
+        form = [left[0].params[name] for name in names]
+        mates = [claim for claim in left if [claim.params[n] for n in names] == form][:most]
+        left = [claim for claim in left if claim not in mates]
+        yield mates
+
+
+def _mixed(entry: ModelEntry, plan: Plan, number: int) -> list[Claim]:
+    draw = random.Random(1)  # noqa: S311  # a workload, not a secret
+    return [
+        _claim(
+            entry,
+            index,
+            steps=draw.randint(*plan.steps),
+            guidance_scale=draw.choice(_GUIDANCE),
+            scheduler=draw.choice(_SCHEDULERS),
+        )
+        for index in range(number)
+    ]
+
+
+def _equal(entry: ModelEntry, plan: Plan, number: int) -> list[Claim]:
+    steps = min(plan.steps[1], entry.limits["steps"])
+    return [_claim(entry, index, steps=steps, guidance_scale=5.0) for index in range(number)]
+
+
+def _claim(entry: ModelEntry, index: int, **values: Any) -> Claim:
+    values |= {"prompt": f"a handwritten {_NUMBERS[index % 10]}", "seed": index}
+    checked = check_params(find_kind(entry.kind), values)
+    key = batch_key(entry.key, checked)
+    return Claim(f"t{index}", "", 1, entry.kind, entry.key, key, 1, checked.model_dump(), index)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
