@@ -26,20 +26,14 @@ from genfarm_workers.residency import Residency
 from genfarm_workers.showing import Gaze
 from genfarm_workers.spawn import Pin, Spawned, spawn, spell
 from genfarm_workers.verdict import Death
+from genfarm_workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a new engine process says it is ready: Python's start on a busy machine.
-START_SECONDS = 120.0
-#: Seconds that loading one model may take: tens of gigabytes from a slow disk. Not measured.
-LOAD_SECONDS = 1800.0
 #: Seconds from its first to its longest pause before an engine that keeps dying starts again.
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: An engine that lived so long has recovered; the next death pauses from the start.
 RECOVERED_SECONDS = 60.0
-#: Seconds beyond its turn after which `receive` was late itself: this process stood still, and
-#: the engine with it perhaps, so that its silence means nothing.
-LATE_SECONDS = 1.0
 
 
 class EngineHost:
@@ -75,15 +69,15 @@ class EngineHost:
         self._hand = Hand(self._models.slots, self.ledger)
         self._engine: Spawned | None = None
         self._dropped: list[str] = []
+        self._watchdog = Watchdog()
         self._deaths = 0
         self._young_deaths = 0
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Forget what was known of the engine process before."""
-        self._heard_at = self._started_at = self._listened_at = time.monotonic()
-        self._ready = False
-        self._stepping: str | None = None
+        self._started_at = time.monotonic()
+        self._watchdog.begin()
         self._models.begin_anew()
         self._hung = self._lost = ""
         self._is_gone = False
@@ -104,7 +98,7 @@ class EngineHost:
     def is_ready(self) -> bool:
         """Whether the engine process has begun to work."""
         with self._lock:
-            return self._ready
+            return self._watchdog.is_ready
 
     def submit(self, claims: Sequence[Claim]) -> bool:
         """Hand claims to the engine; False when they are still the caller's, because it died.
@@ -116,7 +110,7 @@ class EngineHost:
             if engine is None:
                 return False
             if not self._hand.claims:
-                self._heard_at = time.monotonic()
+                self._watchdog.hear()
             self._hand.take(claims)
             again = self._models.again({claim.model for claim in claims})
         try:
@@ -200,7 +194,7 @@ class EngineHost:
             if self._engine is engine:
                 raise
             return None
-        self._forgive_if_late(timeout)
+        self._watchdog.listened(timeout)
         if message is None:
             self._kill_if_hung(engine)
             if self._hung:  # not waited for here: one that waits for a sick driver never ends
@@ -209,7 +203,7 @@ class EngineHost:
             # pipe open beyond its end.
             was_gone, self._is_gone = self._is_gone, engine.is_gone()
             return None if was_gone else []
-        self._heard_at = time.monotonic()
+        self._watchdog.hear()
         return self._handle(message)
 
     def bury(self) -> Death:
@@ -222,7 +216,7 @@ class EngineHost:
         code = engine.end() if engine is not None else 0
         killed = code == -signal.SIGKILL and not self._hung
         # One that worked and died of it is its tasks' matter: they are made suspects.
-        worked = self._ready and (bool(held) or killed)
+        worked = self._watchdog.is_ready and (bool(held) or killed)
         lived = time.monotonic() - self._started_at
         self._deaths += 1
         self._young_deaths = 0 if worked or lived > RECOVERED_SECONDS else self._young_deaths + 1
@@ -230,7 +224,7 @@ class EngineHost:
             held,
             self._lost or self._hung or f"the engine process {spell(code)}",
             was_killed=killed,
-            was_ready=self._ready,
+            was_ready=self._watchdog.is_ready,
             was_hung=bool(self._hung),
             lost_device=bool(self._lost),
             loading=self._models.loading,
@@ -259,7 +253,7 @@ class EngineHost:
         with self._lock:
             return {
                 "engine_pid": self._engine.pid if self._engine is not None else None,
-                "ready": self._ready,
+                "ready": self._watchdog.is_ready,
                 "in_hand": len(self._hand.claims),
                 "deaths": self._deaths,
                 REPORTED: self.ledger.report(),
@@ -282,12 +276,12 @@ class EngineHost:
         with self._lock:
             match message["op"]:
                 case "ready":
-                    self._ready = True
+                    self._watchdog.is_ready = True
                     self.bench.unpark()
                 case op if op in OPS:
                     self._models.note(message)
                 case "stepping":
-                    self._stepping = message["model"]
+                    self._watchdog.stepping = message["model"]
                 case "lost":
                     self._lost = f"the device was lost: {message['reason']}"
                 case "glimpses":
@@ -304,19 +298,11 @@ class EngineHost:
                     return ended
         return []
 
-    def _forgive_if_late(self, timeout: float) -> None:
-        now = time.monotonic()
-        if now - self._listened_at > timeout + LATE_SECONDS:
-            self._heard_at = now
-        self._listened_at = now
-
     def _kill_if_hung(self, engine: Spawned) -> None:
-        """Only silence during work counts: a healthy engine speaks twice a second."""
         with self._lock:
-            silent = time.monotonic() - self._heard_at
-            limit = self._patience()
-            if limit is not None and silent > limit and not self._hung:
-                loading = self._models.loading
+            known, loading = self._models.catalog, self._models.loading
+            silent = self._watchdog.overdue(known, loading, self._hand.models())
+            if silent is not None and not self._hung:
                 doing = f" while it loaded {loading}" if loading else ""
                 self._hung = (
                     f"the engine process hung: no sign of life for {silent:.0f} s{doing}, "
@@ -324,16 +310,3 @@ class EngineHost:
                 )
                 log.error("engine %d: %s", engine.pid, self._hung)
                 engine.kill()
-
-    def _patience(self) -> float | None:
-        """Seconds of silence that are allowed now, None for any."""
-        if not self._ready:
-            return START_SECONDS
-        if self._models.loading is not None:
-            return LOAD_SECONDS
-        if not self._hand.claims:
-            return None
-        models = self._hand.models()
-        if self._stepping in models:
-            models = {self._stepping}
-        return max(self._models.catalog[model].stall_seconds for model in models)

@@ -6,8 +6,8 @@
     recorder          Store.commit ─▶ Intake.acknowledge
 
 What a dead engine's tasks have to expect is said in `verdict.py`, which models
-are left alone for now in `bench.py`, and how tasks are given back in
-`returns.py`. Knows no model.
+are left alone for now in `bench.py`, how the next engine starts in `reviver.py`,
+and how tasks are given back in `returns.py`. Knows no model.
 """
 
 import logging
@@ -26,15 +26,14 @@ from genfarm_workers.intake import Intake
 from genfarm_workers.patience import PAUSE, insist, softly
 from genfarm_workers.recorder import Ended, Recorder, RecorderThread
 from genfarm_workers.returns import Returns
+from genfarm_workers.reviver import Reviver
 from genfarm_workers.undertaker import Undertaker
-from genfarm_workers.verdict import Death, Verdict, judge, turn_away
+from genfarm_workers.verdict import Verdict, judge, turn_away
 
 log = logging.getLogger(__name__)
 
 #: Seconds that the collector listens before it looks at the watchdog.
 LISTEN = 0.2
-#: Engines in a row that die before they are ready, after which the worker takes no more tasks.
-FALSE_STARTS = 3
 #: Why a task that was not ready in time goes on elsewhere.
 STOPPED = "its worker was stopped"
 #: Seconds beyond the end of a drain that each thread gets to put down what it carries.
@@ -58,7 +57,6 @@ class Runner:
         self._intake = intake
         self._host = host
         self._bench = host.bench
-        self._prober = host.prober
         self._ledger = host.ledger
         self._residency = host.residency
         self._batcher = batcher
@@ -70,7 +68,7 @@ class Runner:
         self._unrecorded = 0
         #: The feeder has claims that no engine has; the collector has some that left one.
         self._is_feeding = self._is_sorting = False
-        self._false_starts = 0
+        self._reviver = Reviver(host, self._stopped, self._notify)
         self._undertaker = Undertaker(store, intake.forget)
         self._threads = [
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True)
@@ -277,21 +275,14 @@ class Runner:
         self._is_sorting = True
         death = self._host.bury()
         log.error("engine lost with %d tasks in hand: %s", len(death.held), death.reason)
-        fault = self._prober.probe() if death.casts_doubt else None
-        self._learn(death, fault)
-        self._execute(judge(death, fault, self._bench), death.reason)
-        self._is_sorting = False
-        self._notify()
-        self._revive(fault)
-
-    def _learn(self, death: Death, fault: str | None) -> None:
-        """What a death says of the models and of the worker."""
-        self._false_starts = 0 if death.was_ready else self._false_starts + 1
-        if self._false_starts >= FALSE_STARTS:
-            self._bench.park(f"no engine process starts: {death.reason}")
+        fault = self._reviver.diagnose(death)
         if death.loading is not None and fault is None:
             self._bench.blame(death.loading, f"{death.reason} while it loaded {death.loading}")
             insist(self._look_at_others)
+        self._execute(judge(death, fault, self._bench), death.reason)
+        self._is_sorting = False
+        self._notify()
+        self._reviver.revive(fault)
 
     def _execute(self, verdict: Verdict, reason: str) -> None:
         """Write down what becomes of tasks, and let go of their messages."""
@@ -301,20 +292,6 @@ class Runner:
         if verdict.suspects:
             lenient = verdict.is_lenient
             self._returns.suspect(verdict.suspects, reason, is_lenient=lenient)
-
-    def _revive(self, fault: str | None) -> None:
-        """Start the next engine, once the device answers; park the worker while it does not."""
-        while fault is not None:
-            log.error("no engine is started: %s", fault)
-            if self._prober.is_sick:
-                self._bench.park(fault)
-            self._notify()
-            if self._stopped.wait(self._prober.pause_seconds()):
-                return
-            fault = self._prober.probe()
-        if not self._stopped.wait(self._host.pause_seconds()):
-            self._host.start()
-        self._notify()
 
     def _recorded(self, ended: Sequence[Ended], committed: Committed) -> None:
         """On the recorder's thread: let go of what was recorded; the rest comes back by itself."""
