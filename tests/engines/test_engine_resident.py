@@ -150,7 +150,7 @@ def test_a_key_that_keeps_coming_does_not_keep_another_from_the_engine(
     """An engine that takes one key at a time is given the next after a few loads."""
     for number in range(8):
         resident.enqueue(images(f"{number}")[0])
-    resident.enqueue(images("z", steps=2)[0])
+    resident.enqueue(images("z", size=[16, 16])[0])
     for number in range(2 * TURN_LOADS):
         for claim in images("abcdefgh"):
             resident.enqueue(replace(claim, task_id=f"{claim.task_id}{number}"))

@@ -49,8 +49,8 @@ class Ear:
         """How many tasks were said to have ended until now."""
         while (message := self._heard.get_message(timeout=0.1)) is not None:
             envelope = json.loads(message["data"])
-            body = base64.b64decode(envelope.pop("body")).decode()
-            self.said += f"{message['channel']} {json.dumps(envelope)} {body}\n"
+            body = json.loads(base64.b64decode(envelope.pop("body")))
+            self.said += f"{message['channel']} {json.dumps(envelope)} {json.dumps(body)}\n"
         return sum(self.said.count(f'"type": "task-{end}"') for end in ("succeeded", "failed"))
 
     def close(self) -> None:
