@@ -41,6 +41,8 @@ PATIENCE = 1800.0
 WARM_TASKS = 64
 #: Rounds of that at most; a worker may get none of a round.
 WARM_ROUNDS = 5
+#: Rounds in which a task alone is measured against full batches; a short demo has one.
+ROUNDS = 5
 #: Pictures on the gallery's sheet.
 GALLERY = 100
 
@@ -179,7 +181,7 @@ def _make(farm: Farm, store: Store, plan: Plan, figures: Figures, say: Say) -> N
         )
     if figures.tally.lost == 0:
         _save(jobs, figures)
-    figures.one_by_one = compare_one_by_one()
+    figures.one_by_one = compare_one_by_one(ROUNDS if plan.items >= WARM_TASKS else 1)
     if (found := figures.one_by_one) is not None:
         alone = found["text_seconds"] + found["image_seconds"]
         together = found["text_batched_seconds"] + found["image_batched_seconds"]

@@ -14,8 +14,6 @@ from genfarm_shared.errors import Unreachable
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import State
 
-#: Measurements of each arm of the comparison with one-by-one calls.
-ROUNDS = 5
 #: Seconds that Flower may lag behind the store.
 FLOWER_SECONDS = 15.0
 #: Seconds that a measuring process may take, its imports included.
@@ -72,10 +70,10 @@ def count_in_flower(url: str, home: Path, job_ids: Sequence[str], expected: int)
         time.sleep(0.2)
 
 
-def compare_one_by_one() -> dict[str, float] | None:
+def compare_one_by_one(rounds: int) -> dict[str, float] | None:
     """Seconds a text and a picture take: in stock calls of one task, and in full batches of the
     farm's engines, measured in turns by one process with one thread."""
-    found = _ask("engines.onebyone", "--rounds", str(ROUNDS))
+    found = _ask("engines.onebyone", "--rounds", str(rounds))
     names = ("text_seconds", "text_batched_seconds", "image_seconds", "image_batched_seconds")
     if not isinstance(found, dict) or not all(name in found for name in names):
         return None

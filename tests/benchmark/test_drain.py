@@ -34,11 +34,13 @@ def test_a_drain_is_held_against_the_best_of_each_kind() -> None:
     assert parts[-1].notes == ("gone",)
 
 
+@pytest.mark.torture
 def test_a_drain_is_a_program_that_prints_a_report() -> None:
     part = report("drain", "--only", "celery solo").parts[0]
     assert [(arm.name, len(arm.values)) for arm in part.arms] == [("celery solo", 1)]
 
 
+@pytest.mark.torture
 def test_the_overhead_of_many_at_once_is_held_against_a_bare_loop() -> None:
     (part,) = report("concurrency").parts
     assert {arm.name for arm in part.arms} >= {"genfarm", "celery threads", "asyncio"}

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from genfarm_shared.measure import Report
 from genfarm_workers.benchmark.text import measure
 
 
+@pytest.mark.torture
 def test_the_dry_run_measures_every_arm_and_finds_the_texts_the_same() -> None:
     printed = json.dumps(measure(1, is_quick=True).to_json())
     report = Report.from_json(json.loads(printed))

@@ -10,6 +10,7 @@ from genfarm_workers.benchmark import image
 
 
 # diffusers' schedulers hand tensors to numpy in a way that a new numpy deprecates.
+@pytest.mark.torture
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_image_benchmark_compares_every_picture_with_the_stock_pipelines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
