@@ -191,3 +191,14 @@ def test_an_engine_that_was_measured_has_another_load() -> None:
     slots["text"] = 8
     assert batcher.room("text") == 0
     assert drain(batcher) == [[f"t{number}"] for number in range(5)]
+
+
+def test_a_task_wider_than_a_measured_engine_still_goes_and_makes_room() -> None:
+    """Else it waited for room that no engine of that size ever has, and kept the rest away."""
+    slots = {"text": 16}
+    batcher = Batcher(slots)
+    batcher.admit(hint(1, rows=16), 0.0)
+    slots["text"] = 4
+    assert batcher.next_batch({"text": 5}, 0.0) is None
+    assert ids(batcher.next_batch({"text": 4}, 0.0)) == ["t1"]
+    assert batcher.room("text") == 4

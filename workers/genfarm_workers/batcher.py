@@ -57,8 +57,8 @@ class _Line:
     batch_key: str
     #: Heap by the time at which a task would have come, had it come with priority 0: of two
     #: tasks the more urgent stays the more urgent, so that no clock has to sort them anew.
-    #: Behind it the task's place among all, its rows, and itself.
-    waiting: list[tuple[float, int, int, Hint]] = field(default_factory=list)
+    #: Behind it the task's place among all, and itself.
+    waiting: list[tuple[float, int, Hint]] = field(default_factory=list)
 
     def urgency(self, now: float) -> int:
         return min(TOP, int((now - self.waiting[0][0]) // AGE))
@@ -89,10 +89,8 @@ class Batcher:
             line = self._lines[name] = _Line(*name)
             self._turns.join(name, self._slots[hint.model])
         came = now - AGE * (TOP if hint.is_redo else hint.priority)
-        # A task of more rows than the engine has counts as one whole load.
-        rows = min(hint.rows, self._slots[hint.model])
-        heappush(line.waiting, (came, next(self._arrivals), rows, hint))
-        self._rows[hint.model] += rows
+        heappush(line.waiting, (came, next(self._arrivals), hint))
+        self._rows[hint.model] += hint.rows
         return True
 
     def room(self, model: str) -> int:
@@ -147,25 +145,30 @@ class Batcher:
         """Whether a claim is: for all that waits, or for enough of the engine's rows."""
         slots = self._slots[line.model]
         if free >= max(1, slots // REFILL):
-            return line.waiting[0][2] <= free
+            return self._cost(line.waiting[0][-1]) <= free
         # Fewer tasks than a refill has rows, so that this is no long sum.
-        return len(line.waiting) <= free and sum(w[2] for w in line.waiting) <= free
+        few = len(line.waiting) <= free
+        return few and sum(self._cost(hint) for *_, hint in line.waiting) <= free
 
     def _take(self, line: _Line, free: int) -> Batch:
         slots = self._slots[line.model]
         room, hints, cost = min(free, slots), list[Hint](), 0
-        # One load, but a first task always: it may have come while a load was larger.
-        while line.waiting and (not hints or cost + line.waiting[0][2] <= room):
-            _, _, rows, hint = heappop(line.waiting)
-            cost += rows
+        # One load, but a first task always: a load may have become smaller just now.
+        while line.waiting and (not hints or cost + self._cost(line.waiting[0][-1]) <= room):
+            *_, hint = heappop(line.waiting)
+            cost += self._cost(hint)
             hints.append(hint)
             self._ids.discard(hint.task_id)
-        self._rows[line.model] -= cost
+            self._rows[line.model] -= hint.rows
         name = (line.model, line.batch_key)
         self._turns.charge(name, cost, slots)  # its next turn comes after the others'
         if not line.waiting:
             self._forget(line)
         return Batch(line.model, line.batch_key, tuple(hints))
+
+    def _cost(self, hint: Hint) -> int:
+        """Its rows; a task of more than the engine has now counts as one whole load."""
+        return min(hint.rows, self._slots[hint.model])
 
     def _forget(self, line: _Line) -> None:
         name = (line.model, line.batch_key)
