@@ -1,6 +1,10 @@
-"""An engine process that cannot be ended is given up, and its claims are not."""
+"""An engine process that cannot be ended is given up, and its claims are not.
+
+Nor does one that does not listen hold up who only has something to note.
+"""
 
 import socket
+import threading
 from multiprocessing.connection import Connection
 
 import pytest
@@ -35,6 +39,55 @@ class Undead:
         self.pipe.close()
         self._theirs.close()
         return -9
+
+
+class Deaf:
+    """An engine that reads nothing until the test does, as within a load."""
+
+    pid = 0
+
+    def __init__(self) -> None:
+        ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
+        self.pipe, self.theirs = Pipe(ours), Pipe(theirs)
+        self.hears = theirs.poll
+
+    def is_gone(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        """There is no process."""
+
+    def end(self) -> int:
+        self.pipe.close()
+        self.theirs.close()
+        return 0
+
+
+def test_a_size_is_settled_while_the_engine_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the lease waited with it, and a healthy worker was taken for dead."""
+    deaf = Deaf()
+    monkeypatch.setattr(host, "spawn", lambda *_: deaf)
+    place = pin("cpu", 1)
+    entry = ModelEntry(key="drill", kind="drill", engine="drill", slots=16)
+    engine = host.EngineHost(place, {"drill": entry}, Bench(), Prober(place, 1.0))
+    engine.start()
+    deaf.theirs.send({"op": "measured", "model": "drill", "rows": 4, "rate": 1.0, "how": "knee"})
+    engine.receive(1.0)
+    large = Claim("t", "job", 1, "drill", "drill", "drill", 1, {"text": "x" * 1_000_000}, 0)
+    feeder = threading.Thread(target=engine.submit, args=([large],), daemon=True)
+    feeder.start()
+    assert deaf.hears(10.0)
+    lease = threading.Thread(target=engine.settle, args=("drill", 4), daemon=True)
+    lease.start()
+    lease.join(5.0)
+    assert not lease.is_alive()
+    assert engine.slots() == {"drill": 4}
+    ops = [deaf.theirs.receive(1.0)]
+    feeder.join(5.0)
+    engine.tell()
+    ops.append(deaf.theirs.receive(1.0))
+    assert [message["op"] for message in ops if message] == ["admit", "settle"]
+    engine.bury()
 
 
 def test_an_engine_that_no_signal_ends_is_buried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,8 @@ class EngineHost:
         self._started_at = time.monotonic()
         self._watchdog.begin()
         self._models.begin_anew()
+        #: Sizes that it has not heard of yet.
+        self._settled: list[tuple[str, int]] = []
         self._hung = self._lost = ""
         self._is_gone = False
 
@@ -132,20 +134,23 @@ class EngineHost:
         return gone
 
     def tell(self) -> None:
-        """Tell the engine what was dropped, so that it stops at its next step, and what is
-        watched. May block."""
+        """Tell the engine what was dropped, so that it stops at its next step, what was settled,
+        and what is watched. May block."""
         with self._lock:
             engine, gone, self._dropped = self._engine, self._dropped, []
+            settled, self._settled = self._settled, []
         if engine is None:
             return
         try:
             with self._sending:
                 if gone:
                     engine.pipe.send({"op": "drop", "task_ids": gone})
+                for model, rows in settled:
+                    engine.pipe.send({"op": "settle", "model": model, "rows": rows})
                 if (watched := self.gaze.news(engine.pid)) is not None:
                     engine.pipe.send({"op": "watch", "task_ids": watched})
         except (OSError, TypeError):
-            log.info("engine died while it was told of tasks; it holds none any more")
+            log.info("engine died before it was told; it holds no task, and the next knows sizes")
 
     def measured(self) -> dict[str, Knee]:
         """Batch sizes that the engine found, and has to be told of by `settle`."""
@@ -153,16 +158,12 @@ class EngineHost:
             return dict(self._models.measured)
 
     def settle(self, model: str, rows: int) -> None:
-        """Tell this engine and those after it the size that all workers of this kind use."""
+        """Set the size that all workers of this kind use, for this engine and those after it.
+        Never blocks: `tell` says it on."""
         with self._lock:
-            is_awaited, engine = self._models.settle(model, rows), self._engine
+            if self._models.settle(model, rows):
+                self._settled.append((model, rows))
             self._hand.recount()
-        if is_awaited and engine is not None:
-            try:
-                with self._sending:
-                    engine.pipe.send({"op": "settle", "model": model, "rows": rows})
-            except (OSError, TypeError):
-                log.info("engine died before it heard the size of %s; the next begins so", model)
 
     def remember(self, ceilings: Mapping[str, Mapping[str, int]]) -> None:
         """Where memory ran out on devices of this kind, for engines that start from now on."""

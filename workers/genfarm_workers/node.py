@@ -139,6 +139,7 @@ class Node:
     def _look_around(self) -> None:
         self._runner.look_around()
         self._scout.look()
+        self._runner.notify()  # what was settled is said on by the feeder
 
     def _check_safety(self) -> None:
         dangers = [

@@ -68,7 +68,7 @@ class Runner:
         self._unrecorded = 0
         #: The feeder has claims that no engine has; the collector has some that left one.
         self._is_feeding = self._is_sorting = False
-        self._reviver = Reviver(host, self._stopped, self._notify)
+        self._reviver = Reviver(host, self._stopped, self.notify)
         self._undertaker = Undertaker(store, intake.forget)
         self._threads = [
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True)
@@ -123,12 +123,17 @@ class Runner:
         self._returns.let_go(
             self._host.drop([task_id for task_id in before if task_id not in mine])
         )
-        self._notify()
+        self.notify()
 
     def aim(self, task_ids: Sequence[str]) -> None:
         """Have the engine tell of those tasks, which somebody watches, and of no others."""
         if self._host.gaze.aim(task_ids):
-            self._notify()
+            self.notify()
+
+    def notify(self) -> None:
+        """Have every thread look at what there is to do."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Take nothing new."""
@@ -146,7 +151,7 @@ class Runner:
         with self._changed:
             self._changed.wait_for(self._is_idle, max(timeout, 0.0))
         self._stopped.set()
-        self._notify()
+        self.notify()
         left = self._host.stop()
         if left:
             softly("give back what it held", lambda: self._store.release(left, STOPPED))
@@ -165,10 +170,6 @@ class Runner:
     def _is_idle(self) -> bool:
         carried = self._unrecorded or self._is_feeding or self._is_sorting
         return not (carried or self._host.in_hand())
-
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
 
     def _feed(self) -> None:
         while not self._stopped.is_set():
@@ -281,7 +282,7 @@ class Runner:
             insist(self._look_at_others)
         self._execute(judge(death, fault, self._bench), death.reason)
         self._is_sorting = False
-        self._notify()
+        self.notify()
         self._reviver.revive(fault)
 
     def _execute(self, verdict: Verdict, reason: str) -> None:
