@@ -34,7 +34,8 @@ class Party:
         self.residency = Residency({"a": 10, "b": 10}, 10)
         self.fleet = Fleet(store, worker_id, name_device(PLACE), CATALOG)
         catalog = self.fleet.sized()
-        self.host = EngineHost(PLACE, catalog, Bench(), Prober(PLACE, 1.0), self.residency)
+        bench = Bench(lambda: 0.0)  # what rests has not rested enough until the test is over
+        self.host = EngineHost(PLACE, catalog, bench, Prober(PLACE, 1.0), self.residency)
         self.host.remember(self.fleet.shortages())
         self.scout = Scout(worker_id, store, self.broker, Intake("ab"), self.host, self.fleet)
         self.hear(op="loaded", model="a", bytes=10, seconds=9.0, reload=0.001)
@@ -58,6 +59,14 @@ def test_a_worker_turns_to_a_long_queue_that_nobody_serves(party: Party) -> None
     assert party.broker.backlog(["a", "b"]) == {"a": 0, "b": 5}
     party.scout.look()
     assert (party.residency.is_open("a"), party.residency.is_open("b")) == (False, True)
+
+
+def test_no_worker_turns_to_a_model_that_rests_after_a_failed_load(party: Party) -> None:
+    """Else it took nothing of any model until the rest was over."""
+    party.hear(op="unloadable", model="b", reason="no files")
+    party.queue("b", 5)
+    party.scout.look()
+    assert (party.residency.is_open("a"), party.residency.is_open("b")) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,13 @@ class Scout:
         self._fleet.tell_shortages(self._host.ceilings())
 
     def _turn(self) -> None:
-        """Turn to another model if that is due."""
+        """Turn to another model if that is due, and to none that is left alone for now."""
         try:
             backlog = self._broker.backlog(self._models)
         except Unreachable:  # which is no fault of the store's, of whom the caller would speak
             return
+        closed = self._host.bench.is_closed
+        backlog = {model: number for model, number in backlog.items() if not closed(model)}
         at_work = {m for m in self._models if self._intake.in_hand(queue_name(m))}
         turned = self._host.residency.look(self._outlook(backlog), at_work)
         if turned is not None:
