@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,13 @@ from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines.sleep import SleepEngine
 from genfarm_workers.loop import Loop
 from genfarm_workers.pipe import Pipe
+from genfarm_workers.shelf import Budget
 
 from .fakes import Claimer, FakeEngine
+from .test_shelf import write_head
 
 Entry = Callable[..., ModelEntry]
 
@@ -77,10 +81,12 @@ def process(entry: Entry) -> Iterator[tuple[Worker, subprocess.Popen[bytes]]]:
 
 
 @contextmanager
-def looping(engine_of: Callable[..., Engine], *keys: ModelEntry) -> Iterator[Worker]:
+def looping(
+    engine_of: Callable[..., Engine], *keys: ModelEntry, budget: Budget | None = None
+) -> Iterator[Worker]:
     ours, theirs = connections()
     pipe = Pipe(theirs)
-    loop = Loop(pipe, {entry.key: entry for entry in keys}, engine_of)
+    loop = Loop(pipe, {entry.key: entry for entry in keys}, engine_of, budget=budget)
     thread = threading.Thread(target=loop.run)
     thread.start()
     worker = Worker(ours)
@@ -216,6 +222,27 @@ def test_a_drop_within_a_long_step_takes_effect_at_the_tick(entry: Entry, claim:
         worker.pipe.send_claims([claim("next", "text-to-image", "m", prompt="x")])
         worker.pipe.send({"op": "drop", "task_ids": ["long"]})
         assert list(worker.outputs(1)) == ["next"]
+
+
+def test_a_model_whose_waiting_tasks_were_dropped_is_not_loaded(
+    entry: Entry, claim: Claimer, tmp_path: Path
+) -> None:
+    """And where others of its tasks come before it has room, that is said again."""
+    for key in "ab":
+        write_head(tmp_path / key, 600)
+    models = [entry(key, "sleep", "sleep", source=str(tmp_path / key)) for key in "ab"]
+    long = [claim(f"of {key}", "sleep", key, seconds=60.0) for key in "ab"]
+    short = [claim(f"short {number}", "sleep", "a", seconds=0.0) for number in range(2)]
+    with looping(lambda e, _: SleepEngine(e), *models, budget=Budget(given=1000)) as worker:
+        worker.pipe.send_claims(long)
+        worker.wait_for("wanting")
+        worker.pipe.send({"op": "drop", "task_ids": ["of b"]})
+        worker.pipe.send_claims([replace(long[1], task_id="next"), short[0]])
+        worker.outputs(1)
+        worker.pipe.send({"op": "drop", "task_ids": ["next", "of a"]})
+        worker.pipe.send_claims(short[1:])
+        worker.outputs(1)
+    assert (worker.seen.count("wanting"), worker.seen.count("loading")) == (2, 1)
 
 
 def test_the_end_of_the_pipe_within_a_long_step_ends_the_loop(entry: Entry, claim: Claimer) -> None:

@@ -93,6 +93,18 @@ def test_a_model_with_work_stays_and_who_needs_its_room_waits(
     assert party.ops() == ["evicted b", "loading c", "loaded c"]
 
 
+def test_the_files_of_a_model_that_waits_are_read_once(
+    party: Party, task: Callable[[str], Claim], tmp_path: Path
+) -> None:
+    """Else each step of the others would read them."""
+    for model in "ab":
+        party.held(model).enqueue(task(model))
+    assert party.shelf.find("c") is None
+    (tmp_path / "c" / "model.safetensors").unlink()
+    assert party.shelf.find("c") is None
+    assert "loading c" not in party.ops()
+
+
 def test_a_model_larger_than_the_budget_is_loaded_alone(
     party: Party, task: Callable[[str], Claim]
 ) -> None:

@@ -163,6 +163,9 @@ class Loop:
         self._arrived = deque(claim for claim in self._arrived if claim.task_id not in gone)
         for model, claims in list(self._unplaced.items()):
             self._unplaced[model] = [claim for claim in claims if claim.task_id not in gone]
+            if not self._unplaced[model]:  # or it would be loaded for nothing
+                del self._unplaced[model]
+                self._shelf.waive(model)
         for resident in list(self._shelf.held.values()):
             resident.drop(task_ids)
 
@@ -170,8 +173,9 @@ class Loop:
         """Give every claim to its model's engine; return those that no engine takes."""
         placed = []
         for model in list(self._unplaced):
-            if self._shelf.find(model) is not None:
-                self._arrived.extendleft(reversed(self._unplaced.pop(model)))
+            # A drop within a load, this one or that of the model before, may have taken the last.
+            if model in self._unplaced and self._shelf.find(model) is not None:
+                self._arrived.extendleft(reversed(self._unplaced.pop(model, [])))
         while self._arrived:
             placed.append(self._place(self._arrived.popleft()))
         return [refused for refused in placed if refused is not None]

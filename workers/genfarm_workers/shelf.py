@@ -58,8 +58,8 @@ class Shelf:
         self._copies: dict[str, Copy] = {}
         #: Measured, and not told what size stands.
         self._unsettled: set[str] = set()
-        #: Models that wait for room, so that it is said once.
-        self._wanting: set[str] = set()
+        #: The bytes of models that wait for room, so that these are read and said once.
+        self._wanting: dict[str, int] = {}
         #: A failed load answers for all tasks of its model until the worker asks for another
         #: try. A load can take half a minute to fail, and a thousand tasks may wait for it.
         self._failed_loads: dict[str, Failure] = {}
@@ -74,10 +74,10 @@ class Shelf:
         size = self._size(model)
         if not self._make_room(size):
             if model not in self._wanting:
-                self._wanting.add(model)
+                self._wanting[model] = size
                 self._say({"op": "wanting", "model": model, "bytes": size})
             return None
-        self._wanting.discard(model)
+        self._wanting.pop(model, None)
         return self._bring(model, size)
 
     def active(self) -> Mapping[str, Resident]:
@@ -101,10 +101,16 @@ class Shelf:
         """Forget that its load failed."""
         self._failed_loads.pop(model, None)
 
+    def waive(self, model: str) -> None:
+        """Nothing waits any more for room for that model."""
+        self._wanting.pop(model, None)
+
     def _size(self, model: str) -> int:
         """Bytes that it takes: as it did before, else as the heads of its files say."""
         if model in self._copies:
             return self._copies[model].bytes
+        if model in self._wanting:
+            return self._wanting[model]
         entry = self._catalog[model]
         folder = folder_here(entry)
         if folder is None and entry.source:
