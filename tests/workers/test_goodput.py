@@ -69,6 +69,18 @@ def test_each_second_is_in_one_account_and_the_engine_comes_first(
     assert sum(found.lost().values()) + 1.25 / 4 == pytest.approx(1.0)
 
 
+def test_what_an_engine_does_with_nothing_in_hand_is_not_counted_as_idle_too(
+    ledger: Ledger, clock: Clock
+) -> None:
+    for states in ({"database": True}, {"holding": True, "database": False}, {"holding": False}):
+        ledger.note(**states)
+        clock.now += 1.0
+    ledger.hear({"useful": 1.5, "padding": 0.25, "load": 0.0})
+    assert total(ledger) == Goodput(idle=0.25, database=1.0, useful=1.5, padding=0.25)
+    ledger.hear({"useful": 1.5, "padding": 0.25, "load": 0.75})
+    assert total(ledger) == Goodput(database=0.5, useful=1.5, padding=0.25, load=0.75)
+
+
 def test_the_rolling_figures_forget_what_is_over_a_minute_old(ledger: Ledger, clock: Clock) -> None:
     ledger.note(holding=True)
     for second in range(1, 201):

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from genfarm_workers.batcher import Batcher
 from genfarm_workers.bench import Bench
 from genfarm_workers.catalog import choose, read_catalog
 from genfarm_workers.device import Prober, pin
+from genfarm_workers.goodput import Ledger
 from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Held, Intake
 from genfarm_workers.recorder import Recorder
@@ -37,13 +39,14 @@ class Paused(Store):
 class Party:
     """A runner with an engine process, and the messages that a broker would bring it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger: Ledger | None = None) -> None:
         self.store = Paused(f"sqlite:///{folder / 'farm.db'}")
         add_worker(self.store)
         self.intake = Intake(["sleep"])
         catalog = choose(read_catalog(), ["sleep"])
         place = pin("cpu", 1)
         host = EngineHost(place, catalog, Bench(), Prober(place, 1.0))
+        host.ledger = ledger or host.ledger
         recorder = Recorder(self.store, ArtifactStore(str(folder / "files")), "w1", max_attempts=3)
         self.runner = Runner("w1", self.store, self.intake, host, Batcher({"sleep": 4}), recorder)
         self._tags = iter(range(1000))
@@ -91,6 +94,15 @@ def test_nothing_is_taken_before_the_engine_runs(tmp_path: Path) -> None:
     party.runner.start()
     until(lambda: party.runner.room("sleep") == 4)
     party.runner.drain(0.0)
+    party.store.close()
+
+
+def test_doubles_alone_make_nothing_wait(tmp_path: Path) -> None:
+    """All messages of a take may be of tasks that are in hand already."""
+    party = Party(tmp_path, Ledger(count(0.0, 1.0).__next__))
+    assert party.runner.offer([]) == []
+    found = party.runner.report()["goodput"]["total"]
+    assert (found["idle"], found["wait"]) == (1.0, 0.0)
     party.store.close()
 
 

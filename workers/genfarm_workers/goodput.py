@@ -115,12 +115,20 @@ class Ledger:
         useful, padding, load = (
             self._buried[name] + self._engine.get(name, 0.0) for name in (USEFUL, PADDING, LOAD)
         )
+        beside = self._mine[HOLDING] - useful - padding - load
         return Goodput(
-            idle=self._mine[IDLE],
             useful=useful,
             padding=padding,
             load=load,
-            serialise=max(self._mine[HOLDING] - useful - padding - load, 0.0),
-            database=self._mine[DATABASE],
-            wait=self._mine[WAIT],
+            serialise=max(beside, 0.0),
+            **self._without(max(-beside, 0.0)),
         )
+
+    def _without(self, seconds: float) -> dict[str, float]:
+        """The time with nothing in hand but for so much of it, in which the engine was at work
+        all the same: at the end of a step whose tasks were cancelled, say."""
+        rest = {}
+        for name in (IDLE, WAIT, DATABASE):
+            rest[name] = max(self._mine[name] - seconds, 0.0)
+            seconds -= self._mine[name] - rest[name]
+        return rest

@@ -90,7 +90,7 @@ class Runner:
             self._residency.arrive(model)
         now = time.monotonic()
         with self._changed:
-            if self._draining:  # they stay un-acked in hand, and Celery puts them back at the end
+            if not hints or self._draining:  # a drain leaves them un-acked, for Celery to put back
                 return []
             doubles = [hint.task_id for hint in hints if not self._batcher.admit(hint, now)]
             self._ledger.note(wait=True)
