@@ -141,6 +141,7 @@ def _picture(preview: bytes) -> "Image | None":
         if max(image.size) > SIDE_MOST:
             return None
         image.load()
-    except (OSError, ValueError, SyntaxError):  # as Pillow calls what is no picture
+    # As Pillow calls what is no picture, and what says that it is of billions of pixels.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return image

@@ -20,6 +20,9 @@ from genfarm_shared.tasks import Hint
 WORTH = 16
 #: Beginnings, and so forms, that are kept; a farm has one for each batch key and publisher.
 MOST = 512
+#: Bytes of a message that may make a form. A farm's are about 1 kB; a form takes ten times the
+#: memory of what it is made of, and a millisecond for every 600 bytes.
+LONGEST = 4096
 
 #: Characters that JSON, and the check of an id, take as they are.
 _PLAIN = rb"[!#-\[\]-~]"
@@ -62,13 +65,13 @@ class Forms:
 
         Raises Refused.
         """
+        if size > LONGEST:
+            return _check(raw, size)
         head = raw.partition(b'"id"')[0]
         form = self._forms.get(head)
-        if form is None or len(raw) != size:
-            return self._check(raw, size, head)
-        fitting = form.pattern.fullmatch(raw, len(head))
-        if fitting is None:
-            return self._check(raw, size, head)
+        fitting = None if form is None else form.pattern.fullmatch(raw, len(head))
+        if form is None or fitting is None:
+            return self._learn(raw, head)
         task_id, words, step = fitting.group("id", "argsrepr", "step")
         known, priority = form.opened.hint, STEPS - 1 - int(step)
         hint = Hint(
@@ -83,10 +86,8 @@ class Forms:
         except Refused:
             return task_id_of(raw) or ""
 
-    def _check(self, raw: bytes, size: int, head: bytes) -> Opened:
-        envelope = open_message(raw, size)
-        headers = envelope["headers"]
-        opened = Opened(read_hint(envelope), headers.get("shadow"), headers.get("argsrepr"))
+    def _learn(self, raw: bytes, head: bytes) -> Opened:
+        opened = _check(raw, len(raw))
         if len(self._seen) >= MOST:
             self._seen.clear()
             self._forms.clear()
@@ -98,16 +99,27 @@ class Forms:
         return opened
 
 
+def _check(raw: bytes, size: int) -> Opened:
+    envelope = open_message(raw, size)
+    headers = envelope["headers"]
+    return Opened(read_hint(envelope), headers.get("shadow"), headers.get("argsrepr"))
+
+
 def _pattern(raw: bytes, begin: int, task_id: bytes) -> re.Pattern[bytes] | None:
     """What the messages of that form match from `begin` on; None where a place is not there
-    exactly once."""
+    exactly once, or the id stands before its own."""
     found = {name: list(re.finditer(place, raw)) for name, place in _PLACES.items()}
     if any(len(matches) != 1 for matches in found.values()):
         return None
     places = sorted((m.start(), m.end(), name) for name, (m,) in found.items())
-    if places[0][2] != "id" or found["id"][0]["id"] != task_id or task_id in raw[:begin]:
+    if places[0][2] != "id" or found["id"][0]["id"] != task_id:
         return None
-    return re.compile(b"".join(_pieces(raw, begin, task_id, places)), re.DOTALL)
+    if task_id in raw[: places[0][0]]:  # a pattern can repeat only what it has met before
+        return None
+    try:
+        return re.compile(b"".join(_pieces(raw, begin, task_id, places)), re.DOTALL)
+    except re.error:  # forms save time alone: whatever a stranger sends, the full check stands
+        return None
 
 
 def _pieces(

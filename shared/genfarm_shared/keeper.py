@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from genfarm_shared.errors import InvalidSetting, Unreachable
 from genfarm_shared.liveness import is_gone
@@ -33,11 +34,16 @@ def dispatch(store: Store, broker: Broker, window: int) -> int:
 
     A round at a time, so that nobody waits long for the database and little is between the
     two. A crash there leaves rows that say queued and have no message: `reconcile` finds
-    those.
+    those. Raises Unreachable; what was not published is then pending again.
     """
     published = 0
     while hints := store.dispatch(window):
-        broker.publish(hints)
+        try:
+            broker.publish(hints)
+        except Unreachable:
+            with suppress(Unreachable):
+                store.requeue([hint.task_id for hint in hints])
+            raise
         published += len(hints)
         # Not until nothing is left: while the workers are as fast, that is never.
         if len(hints) < ROUND or published >= window:

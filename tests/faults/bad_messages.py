@@ -26,6 +26,13 @@ def forge(body: object = None, **changes: Mapping[str, Any]) -> bytes:
     return json.dumps(message).encode()
 
 
+def forge_with_id_first(task_id: str) -> bytes:
+    """A message that can be used, of a task that never was; nothing stands before its id."""
+    message = json.loads(forge(headers={"id": task_id}))
+    headers = {"id": task_id, **message.pop("headers")}
+    return json.dumps({"headers": headers, **message}).encode()
+
+
 GOOD_BODY = [["sleep", "sleep", "sleep", 1], {}, {}]
 PROTOCOL_1 = {"task": "genfarm.generate", "id": "forged-000000", "args": [], "kwargs": {}}
 

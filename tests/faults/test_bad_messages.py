@@ -5,16 +5,18 @@ from collections import Counter
 import pytest
 import redis
 
+from genfarm_shared.forms import WORTH
 from genfarm_shared.messages import Refused, open_message, read_hint
 from genfarm_shared.queue import PREFIX, list_key
 from genfarm_shared.tasks import Hint, State
-from tests.faults.bad_messages import BAD, GOOD_BODY, forge
+from tests.faults.bad_messages import BAD, GOOD_BODY, forge, forge_with_id_first
 from tests.waiting import until
 from tests.yard import Yard
 
 
 def test_no_message_ends_a_worker_and_each_bad_one_is_kept(yard: Yard, broker_url: str) -> None:
-    """One is at the head of the queue before the worker starts; tasks lie among them."""
+    """One is at the head of the queue before the worker starts; tasks lie among them. Some are
+    good ones, of a task whose id is a word of the message."""
     key, wanted = list_key("sleep", 0), Counter(reason for _, reason in BAD.values())
     with redis.Redis.from_url(broker_url) as client:
         first = yard.submit("sleep", *[0.0] * 10)
@@ -23,6 +25,7 @@ def test_no_message_ends_a_worker_and_each_bad_one_is_kept(yard: Yard, broker_ur
         for name, (raw, _) in BAD.items():
             if name != "body is an object":
                 client.lpush(key, raw)
+        client.lpush(key, *[forge_with_id_first("id")] * 2 * WORTH)
         second = yard.submit("sleep", *[0.0] * 10)
         until(lambda: yard.finished(first) and yard.finished(second))
         until(lambda: len(yard.store.list_letters(100)) >= len(BAD))

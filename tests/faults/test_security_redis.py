@@ -14,8 +14,9 @@ from genfarm.flower import USER, flower_command, flower_environment, flower_pass
 from genfarm.redis_server import free_port
 from genfarm_shared.errors import Unreachable
 from genfarm_shared.live import Live
-from genfarm_shared.queue import PREFIX, Broker, make_app
+from genfarm_shared.queue import PREFIX, Broker, list_key, make_app
 from genfarm_shared.settings import Settings
+from genfarm_shared.tasks import Hint
 from tests.faults.guarded import Guarded, guarded_server
 from tests.waiting import until
 from tests.yard import Yard
@@ -136,6 +137,14 @@ def test_a_file_of_users_that_knows_no_watching_is_an_outage_of_watching_alone(
         Live(server.url("flower")).listen("job-0").hear(5.0)
     with pytest.raises(Unreachable, match="nothing can be watched"):
         Live(server.url("producer")).watched(["job-0"])
+
+
+def test_a_producer_publishes_new_tasks_and_such_as_run_again(server: Guarded) -> None:
+    hints = [Hint("job-0", "sleep", "idle", "idle", 1, is_redo=again) for again in (False, True)]
+    Broker(server.url("producer")).publish(hints)
+    with redis.Redis.from_url(server.url("admin")) as client:
+        assert client.llen(list_key("idle", 0)) == 2
+        client.flushall()
 
 
 def test_nobody_gets_in_without_a_name_and_its_password(server: Guarded) -> None:

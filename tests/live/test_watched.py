@@ -1,12 +1,16 @@
 """What watching costs and whom it may harm: who is asked, what is read, what is thrown away."""
 
+import io
 import socket
+import struct
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 import pytest
 import redis
+from PIL import Image
 
+from genfarm.live import _picture
 from genfarm.redis_server import free_port
 from genfarm_shared.live import (
     LOBBY,
@@ -224,3 +228,15 @@ def test_a_worker_stops_telling_while_redis_is_away() -> None:
     showing.stop()
     showing.join(10)
     assert not showing.is_alive()
+
+
+@pytest.mark.parametrize("side", [2000, 65_500])
+def test_a_forged_preview_is_no_picture(side: int) -> None:
+    """A small file that says it is a huge picture, of which Pillow takes the hugest for a bomb."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
+    honest, size = buffer.getvalue(), struct.pack(">HH", 8, 8)
+    forged = honest.replace(b"\x08" + size, b"\x08" + struct.pack(">HH", side, side), 1)
+    assert _picture(honest)
+    assert forged != honest
+    assert _picture(forged) is None

@@ -86,6 +86,16 @@ def test_a_window_is_filled_in_rounds_that_are_published_one_by_one(
     assert len(broker.task_ids()) == 11
 
 
+def test_what_redis_refuses_to_take_is_pending_again(store: Store, broker_url: str) -> None:
+    """And not queued without a message until somebody misses it."""
+    job = add_job(store, 3)
+    with redis.Redis.from_url(broker_url) as client:
+        client.set(f"{PREFIX}model.sleep:9", "no list")
+    with pytest.raises(Unreachable):
+        dispatch(store, Broker(broker_url), 10)
+    assert states(store, job) == {State.PENDING: 3}
+
+
 @pytest.fixture
 def keeper(store: Store, broker_url: str) -> Keeper:
     return Keeper(store, Broker(broker_url), Settings.load(broker=broker_url, lease_seconds=5))

@@ -41,7 +41,6 @@ class Consumer:
     is_broken: bool = True
     #: How it is broken.
     error: Exception = field(default_factory=lambda: ConnectionError("gone"))
-    connection_errors: tuple[type[Exception], ...] = (ConnectionError,)
     event_dispatcher: Any = None
 
     @property
@@ -79,13 +78,18 @@ def test_what_the_server_refused_to_forget_is_tried_again(error: Exception) -> N
     assert consumer.let_gone == ["1.0"]
 
 
-def test_messages_are_let_go_of_though_events_cannot_be_sent() -> None:
+@pytest.mark.parametrize(
+    "error", [redis.exceptions.NoPermissionError("no channel"), ValueError("no words for it")]
+)
+def test_messages_are_let_go_of_though_events_cannot_be_sent(error: Exception) -> None:
+    """Whatever is the reason."""
+
     class Refusing:
         enabled = True
 
         @property
         def clock(self) -> None:
-            raise redis.exceptions.NoPermissionError("no channel")
+            raise error
 
     consumer = Consumer(Hub(), is_broken=False, event_dispatcher=Refusing())
     intake = Intake(["sleep"])

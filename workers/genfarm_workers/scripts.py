@@ -17,7 +17,7 @@ local left, largest, head = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[
 local hungry, steps, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), (#ARGV - 6) / 3
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local reply, want, hands, number, fields = {0}, {}, {}, 0, 256
+local reply, want, hands, there, number, fields = {0}, {}, {}, {}, 0, 256
 local function key(q, place) return KEYS[1 + (q - 1) * (steps + 2) + place] end
 local function note(q)
   redis.pcall('HSET', key(q, 2), KEYS[1], string.format('%.3f %d', now, hands[q]))
@@ -31,7 +31,7 @@ local function waiting(q)
   return sum
 end
 local function share(q)
-  local all, askers, noted = waiting(q) + hands[q], 1, redis.pcall('HGETALL', key(q, 2))
+  local all, askers, noted = there[q] + hands[q], 1, redis.pcall('HGETALL', key(q, 2))
   for i = 1, #noted, 2 do
     local at, held = string.match(noted[i + 1], '^(%d+%.?%d*) (%d+)$')
     if not at or math.abs(now - tonumber(at)) > hungry then
@@ -44,7 +44,8 @@ local function share(q)
 end
 for q = 1, queues do
   hands[q] = tonumber(ARGV[6 + 3 * q])
-  want[q] = waiting(q) > 0 and math.min(tonumber(ARGV[5 + 3 * q]), share(q)) or 0
+  there[q] = waiting(q)
+  want[q] = there[q] > 0 and math.min(tonumber(ARGV[5 + 3 * q]), share(q)) or 0
 end
 for step = 1, steps do
   for q = 1, queues do
@@ -63,15 +64,15 @@ for step = 1, steps do
       end
       local values = {name, first, table.concat(sizes, ' '), table.concat(found)}
       for _, value in ipairs(values) do reply[#reply + 1] = value end
-      left, want[q], hands[q] = left - #found, want[q] - #found, hands[q] + #found
+      left, want[q] = left - #found, want[q] - #found
+      hands[q], there[q] = hands[q] + #found, there[q] - #found
     end
   end
 end
 for q = 1, queues do
   note(q)
-  local left_here = waiting(q)
-  reply[1] = reply[1] + left_here
-  if left_here > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
+  reply[1] = reply[1] + there[q]
+  if there[q] > 0 then redis.pcall('ZADD', key(q, 1), 0, 'rung') end
 end
 return reply
 """

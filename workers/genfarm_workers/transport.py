@@ -43,7 +43,8 @@ log = logging.getLogger(__name__)
 #: gather; and so many of the largest size are 16 MB.
 TAKE = 256
 #: Seconds that a worker waits for the bell of its open queues while another queue of its is
-#: full: that one may be open again sooner than a bell rings.
+#: full: that one may be open again sooner than a bell rings. Not for a queue of which nothing
+#: is held: it is closed, for a model that rests or is not loaded, and for seconds or hours.
 SHORT_WAIT = 0.01
 #: Seconds for which a worker that has its share already leaves what waits to others: it would
 #: hear the bell that it rang for them itself, and ask in vain thousands of times a second. An
@@ -156,7 +157,8 @@ class Channel(stock.Channel):  # type: ignore[misc]
         if self._has_share:
             command = ["BZPOPMIN", SILENCE, SHARE_WAIT]
         elif self._is_quiet:
-            wait = self.brpop_timeout if len(rooms) == len(served) else SHORT_WAIT
+            is_full = any(self._door.in_hand(queue) for queue in served if queue not in rooms)
+            wait = SHORT_WAIT if is_full else self.brpop_timeout
             command = ["BZPOPMIN", *map(bell_key, rooms), timeout or wait]
         else:
             command = ["EVAL", TAKE_SCRIPT, *self._take_arguments(rooms)]

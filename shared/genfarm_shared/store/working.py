@@ -79,9 +79,11 @@ class Working(Database):
     ) -> Committed:
         """Record how attempts ended: the successes at once, then the others; one result row a
         task at most."""
-        good = [outcome for outcome in outcomes if outcome.failure is None]
+        # Of two attempts at one task only the later can hold the claim.
+        ends = {o.task_id: o for o in sorted(outcomes, key=lambda o: o.attempt)}
+        good = [outcome for outcome in ends.values() if outcome.failure is None]
         done = self.write_at_once(lambda c: record_batch(c, good, worker_id, self.moment()))
-        rest = {o.task_id: o for o in outcomes if o.task_id not in done}
+        rest = {task_id: o for task_id, o in ends.items() if task_id not in done}
 
         def work(connection: Connection) -> Committed:
             now = self.clock(connection)
