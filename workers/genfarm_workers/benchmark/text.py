@@ -40,6 +40,8 @@ _CONTINUOUS = "transformers continuous batching"
 _QUICKENED = f"{_CONTINUOUS}, our layers"
 _UNIT = "tokens per CPU-second"
 _MIB = 2**20
+#: Requests that a workload is drawn from: so few of them would be longer or shorter by chance.
+_POOL = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ def measure(rounds: int, *, is_quick: bool = False) -> Report:
 
 
 def _loads(size: Size, *, is_quick: bool) -> list[Load]:
-    short = ragged(4 if is_quick else 24, 8, 96, size)
-    long = ragged(3 if is_quick else 12, 300, 700, size)
+    short = sample(ragged(_POOL, 8, 96, size), 4 if is_quick else 24, _lengths)
+    long = sample(ragged(_POOL, 300, 700, size), 3 if is_quick else 12, _lengths)
     common = {_SEQUENTIAL: 6.0, _FIFO: 1.7}
     few_short, few_long = (2, 1) if is_quick else (4, 3)
     return [
@@ -90,7 +92,7 @@ def _loads(size: Size, *, is_quick: bool) -> list[Load]:
 def _speed(load: Load, size: Size, rounds: int) -> Part:
     stock = random_gpt2(size, torch.bfloat16)
     ours = language_of(size, torch.bfloat16, load.slots)
-    few = sample(load.requests, load.few, lambda one: (len(one.ids), one.new_tokens))
+    few = sample(load.requests, load.few, _lengths)
     arms = [
         _arm(_SEQUENTIAL, partial(peers.sequential, stock, few)),
         _arm(_FIFO, partial(peers.static, stock, load.requests, load.slots, is_sorted=False)),
@@ -113,6 +115,11 @@ def _speed(load: Load, size: Size, rounds: int) -> Part:
         "weight layout and activation, as our slots run",
     )
     return Part(load.title, _UNIT, measured, tuple(ratios), notes)
+
+
+def _lengths(request: Request) -> tuple[int, ...]:
+    """What a request costs; the square, for that outputs differ as much as in the pool."""
+    return (len(request.ids), request.new_tokens, request.new_tokens**2)
 
 
 def _tell_few(requests: Sequence[Request]) -> str:
