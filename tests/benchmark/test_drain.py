@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from genfarm.benchmark.drain import _parts
+from genfarm.benchmark.drain import Sizes, _parts
 from genfarm.benchmark.systems import Stuck, staged
 from genfarm_shared.measure import Measured, Report
 
@@ -24,14 +24,23 @@ def report(program: str, *words: str) -> Report:
 def test_a_drain_is_held_against_the_best_of_each_kind() -> None:
     rates = {"genfarm": 90.0, "celery solo": 9.0, "celery threads": 10.0}
     rates |= {"celery solo + sql": 3.0, "huey": 30.0, "rq": 5.0}
-    parts = _parts([Measured(name, (rate,)) for name, rate in rates.items()], "size", ("gone",))
+    parts = _parts([Measured(name, (rate,)) for name, rate in rates.items()], Sizes(), ("gone",))
     found = [(ratio.what, ratio.value, ratio.is_met) for part in parts for ratio in part.ratios]
     assert found == [
         ("genfarm / celery threads", 9.0, True),
         ("genfarm / celery solo + sql", 30.0, True),
         ("genfarm / huey", 3.0, True),
     ]
-    assert parts[-1].notes == ("gone",)
+    assert parts[-1].notes[1:] == ("gone",)
+
+
+def test_celery_drains_fewer_tasks_where_it_keeps_results_and_the_part_says_so() -> None:
+    sizes = Sizes(ours=20_000, theirs=2_000, kept=300)
+    names = ("genfarm", "celery solo", "celery solo + sql", "huey")
+    assert [sizes.of(name) for name in names] == [20_000, 2_000, 300, 2_000]
+    bare, sql, *_ = _parts([Measured(name, (1.0,)) for name in names], sizes, ())
+    assert "2,000 of each other" in bare.notes[0]
+    assert "300 of stock Celery" in sql.notes[0]
 
 
 @pytest.mark.torture

@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _workloads(entries: Mapping[str, Mapping[str, Any]], options: Options) -> Iterator[Workload]:
-    texts, tokens, few = (4, 8, 2) if options.is_quick else (320, 64, 24)
+    texts, tokens, few = (4, 8, 2) if options.is_quick else (320, 64, 16)
     prompts = [
         {"prompt": OPENINGS[n % len(OPENINGS)], "max_new_tokens": tokens, "seed": n}
         for n in range(texts)
@@ -104,7 +104,7 @@ def _workloads(entries: Mapping[str, Mapping[str, Any]], options: Options) -> It
     title = f"{texts} stories of at most {tokens} tokens"
     kind = "text-generation"
     yield Workload("text", title, kind, entries["stories"], prompts, 0.95, 10.0, few)
-    pictures, few = (2, 1) if options.is_quick else (160, 12)
+    pictures, few = (2, 1) if options.is_quick else (80, 6)
     prompts = [
         {"prompt": f"a handwritten {DIGITS[n % len(DIGITS)]}", "seed": n} for n in range(pictures)
     ]

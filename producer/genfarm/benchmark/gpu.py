@@ -3,8 +3,8 @@
 Random weights are made in place; ceilings are measured in the same call. On
 one GPU some four minutes of ten with the default five rounds: a minute to
 make and load the models, half a minute for texts, two for pictures, the
-rest for naive Celery (estimated, not measured). Without a GPU it is a dry
-run of tiny shapes: every GPU figure stays open.
+rest for naive Celery and for its calls without it (estimated, not measured).
+Without a GPU it is a dry run of tiny shapes: every GPU figure stays open.
 """
 
 import os
@@ -28,9 +28,13 @@ from genfarm.benchmark.frame import (
 from genfarm_shared.errors import MissingExtra
 from genfarm_shared.measure import Arm, Measured, Part, Ratio, Report, interleave
 
-ENGINE, NAIVE = "genfarm engine", "naive celery"
+ENGINE, NAIVE, LOOP = "genfarm engine in a loop", "naive celery", "its calls in a loop"
 #: Characters of a prompt, and as many tokens: the tokenizer made in place knows bytes.
 PROMPT = 32
+CARRIED = (
+    f"{NAIVE} has a queue and a result backend around its calls, {ENGINE} has nothing: "
+    f"{LOOP} is the like of it"
+)
 OPEN = "no GPU here: tiny shapes on the CPU show that it runs, and the GPU figures are open"
 
 
@@ -205,11 +209,12 @@ def _measure(stage: _Stage, case: _Case, rounds: int) -> Part:
     run()  # warm at the full size
     busy.clear()
     arms, notes = [Arm(ENGINE, run)], []
-    naive = _naive_arm(stage, case)
-    if isinstance(naive, Arm):
-        arms.append(naive)
-    else:
+    naive = _naive_arms(stage, case)
+    if isinstance(naive, str):
         notes.append(naive)
+    else:
+        arms += naive
+        notes.append(CARRIED)
     part = Part(case.title, case.unit, interleave(arms, rounds, tell_rounds(case.title)))
     same = sum(a == b for a, b in zip(alone, last["digests"], strict=False)) / len(few)
     notes.append(f"the limit is {case.limit:,.4g} {case.unit}: {case.limited_by}")
@@ -221,22 +226,24 @@ def _measure(stage: _Stage, case: _Case, rounds: int) -> Part:
     return Part(part.title, part.unit, part.arms, ratios, tuple(notes))
 
 
-def _naive_arm(stage: _Stage, case: _Case) -> Arm | str:
-    """The arm, or why there is none."""
+def _naive_arms(stage: _Stage, case: _Case) -> list[Arm] | str:
+    """The arms, or why there are none."""
     if stage.naive is None:
         return stage.lack or "naive Celery was not asked for"
     naive, device = stage.naive, stage.about["device"]
 
-    def run() -> float:
+    def run(op: str) -> float:
         few = list(case.tasks[: case.few])
-        found = naive.ask("run", model=case.entry, tasks=few, device=device)
+        found = naive.ask(op, model=case.entry, tasks=few, device=device)
         return case.worth * len(few) / float(found["seconds"])
 
+    arms = [Arm(NAIVE, lambda: run("run")), Arm(LOOP, lambda: run("loop"))]
     try:
-        run()  # loads the model
+        for arm in arms:
+            arm.run()  # loads the model
     except PeerFailed as error:
         return f"no naive Celery: {error}"
-    return Arm(NAIVE, run)
+    return arms
 
 
 def _ratios(
@@ -246,9 +253,9 @@ def _ratios(
     goals = stage.has_gpu
     ours = part.median(ENGINE)
     yield Ratio("share of the limit", ours / case.limit, case.share if goals else None)
-    if part.has(NAIVE):
+    for other in filter(part.has, (NAIVE, LOOP)):
         over = case.over_naive if goals else None
-        yield Ratio(f"{ENGINE} / {NAIVE}", ours / part.median(NAIVE), over)
+        yield Ratio(f"{ENGINE} / {other}", ours / part.median(other), over)
     if busy:
         yield Ratio("utilisation of the GPU", sum(busy) / len(busy), 0.95 if goals else None)
     yield Ratio("outputs that are the same alone and in company", same, 1.0)

@@ -1,7 +1,8 @@
 """Naive Celery: one task, one stock call, its result in Redis; the model stays loaded.
 
 `python -m genfarm_workers.benchmark.naive` starts one worker of this very
-module, which Celery loads as its application, and answers `run` requests.
+module, which Celery loads as its application, and answers `run` requests;
+`loop` makes the same calls here, with no Celery around them.
 """
 
 import argparse
@@ -54,6 +55,15 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"seconds": max(ended) - min(began), "failures": []}
 
 
+def loop(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The stock call on each of `tasks`, one after another: seconds for all."""
+    call = _loaded(json.dumps(request["model"]), request.get("device", "cpu"))
+    began = time.perf_counter()
+    for task in request["tasks"]:
+        call([task])
+    return {"seconds": time.perf_counter() - began, "failures": []}
+
+
 def _utc(moment: datetime | str) -> float:
     found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
@@ -63,11 +73,10 @@ def main() -> None:
     """Start the worker, and answer until the end of stdin."""
     parser = argparse.ArgumentParser(prog="genfarm_workers.benchmark.naive")
     parser.add_argument("--broker", required=True, help="Redis, for the results too")
-    parser.add_argument("--pool", choices=("solo", "prefork"), default="solo")
     given = parser.parse_args()
     app.conf.update(broker_url=given.broker, result_backend=given.broker)
     command = [sys.executable, "-m", "celery", "-A", MODULE, "-b", given.broker]
-    command += ["--result-backend", given.broker, "worker", "--pool", given.pool]
+    command += ["--result-backend", given.broker, "worker", "--pool", "solo"]
     worker = subprocess.Popen(
         [*command, "--concurrency", "1", "--loglevel", "WARNING"],
         env={**os.environ},
@@ -75,7 +84,7 @@ def main() -> None:
         stdout=sys.stderr,
     )
     try:
-        answer_lines({"run": run})
+        answer_lines({"run": run, "loop": loop})
     finally:
         worker.kill()  # it has nothing that anybody waits for
         worker.wait()
