@@ -1,11 +1,15 @@
 """What is captured once and replayed: as far as it can be seen without a GPU."""
 
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from pathlib import Path
 
+import pytest
 import torch
 
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines import launches
+from genfarm_workers.engines.ensemble import Units
 from genfarm_workers.engines.graphs import Graphs
 from genfarm_workers.engines.slots import SlotDecoder
 from genfarm_workers.engines.text import TextEngine
@@ -51,3 +55,67 @@ def test_steps_captured_before_a_prompt_made_the_cache_grow_are_forgotten(
         engine.step(0.0)
     assert len(watching.addresses) == 2
     assert watching.stale == []
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What of torch's captures needs a GPU, without one; a list of the streams that were made."""
+    made: list[str] = []
+
+    class Stream:
+        def __init__(self) -> None:
+            made.append("stream")
+
+        def wait_stream(self, other: object) -> None: ...
+
+    class Graph:
+        def replay(self) -> None: ...
+
+    for name, value in {
+        "Stream": Stream,
+        "CUDAGraph": Graph,
+        "graph": lambda *_, **__: nullcontext(),
+        "stream": lambda *_: nullcontext(),
+        "current_stream": lambda: Stream.__new__(Stream),
+        "graph_pool_handle": object,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    return made
+
+
+def test_a_capture_that_memory_is_short_for_is_tried_again(device: list[str]) -> None:
+    graphs, calls = Graphs("cuda"), 0
+
+    def work() -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return torch.ones(1)
+
+    graphs.run("key", work)
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs.run("key", work)
+    for _ in range(3):
+        graphs.run("key", work)
+    assert calls == 3  # the capture; the others are replays
+    graphs.run("other key", work)
+    assert device == ["stream"]
+
+
+def test_the_shape_that_was_drawn_longest_ago_makes_room_for_another(device: list[str]) -> None:
+    graphs, calls = launches.Graphs(), list[int]()
+
+    def denoise(rows: torch.Tensor) -> torch.Tensor:
+        calls.append(len(rows))
+        return rows
+
+    def captures(rows: int) -> bool:
+        calls.clear()
+        graphs.launch(denoise, (torch.zeros(rows),), {}, Units([rows], 0))
+        return bool(calls)
+
+    assert [captures(rows) for rows in (1, 2, 3, 4, 1, 5)] == [True] * 4 + [False, True]
+    assert not captures(1)
+    assert captures(2)
+    assert device == ["stream"]
