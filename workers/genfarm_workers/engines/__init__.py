@@ -63,6 +63,8 @@ class Work:
     computed: int = 0
     #: Those of them that a task needed.
     useful: int = 0
+    #: How often memory was not enough for a call, which was then done in parts.
+    shortages: int = 0
 
     def add(self, *, computed: int, useful: int) -> None:
         self.calls += 1
