@@ -7,7 +7,7 @@ in `engines/registry.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from genfarm_shared.tasks import Claim, Failure
 
@@ -130,3 +130,11 @@ class Engine(Protocol):
         calls its tick. A text is a beginning of the final one, but for what a stop string may
         still cut off, which whoever asks takes care of; half a character is held back.
         """
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """An engine that holds on to more than memory, such as a thread."""
+
+    def close(self) -> None:
+        """Let go of that. Only while it holds no task; `resize` takes it up again."""
