@@ -1,5 +1,6 @@
 """transformers' continuous batching as an engine; the oracle is the text engine."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines.continuous import ContinuousDecoder, ContinuousTextEngine
+from genfarm_workers.engines.continuous import ContinuousTextEngine
 from genfarm_workers.engines.registry import build
 from genfarm_workers.engines.resident import Resident
 from genfarm_workers.engines.text import TextEngine
@@ -36,10 +37,8 @@ def engine(entry: Entries, options: dict[str, Any]) -> Iterator[ContinuousTextEn
     built = build(entry("tiny", "text-generation", "text-continuous", **options), "cpu")
     assert isinstance(built, ContinuousTextEngine)
     built.load()
-    decoder = built._decoder
-    assert isinstance(decoder, ContinuousDecoder)
     yield built
-    decoder.close()
+    built.close()
 
 
 def test_every_parameter_gives_the_text_of_the_text_engine(
@@ -94,3 +93,17 @@ def test_after_an_error_in_its_thread_the_tasks_run_again_apart(
     assert sorted(output.task_id for output in outputs) == ["t0", "t1", "t2"]
     assert not [output.failure for output in outputs if output.failure]
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_no_size_leaves_a_thread_behind_and_a_closed_engine_none(
+    engine: ContinuousTextEngine, claim: Claimer, run: Runner
+) -> None:
+    before = threading.active_count()
+    for rows in (1, 2, 4):
+        engine.resize(rows)
+    assert threading.active_count() == before
+    engine.close()
+    assert threading.active_count() == before - 1
+    engine.resize(2)
+    task = claim("t", "text-generation", "tiny", prompt="The", max_new_tokens=4)
+    assert run(engine, [task])["t"].failure is None

@@ -193,3 +193,24 @@ def test_rows_that_wait_in_the_engine_for_a_near_length_write_the_same(
         theirs[one.task_id].output for one in claims
     ]
     assert choosing.free_rows("tiny") == 8
+
+
+def test_another_size_is_taken_without_running_the_model(
+    make: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make()
+    monkeypatch.setattr(engine._language.model, "forward", None)
+    engine.resize(8)
+    assert engine.free_rows("tiny") == 8
+    assert isinstance(engine._decoder, SlotDecoder)
+
+
+def test_memory_that_is_short_at_load_is_no_reason_for_whole_batches(
+    make: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    monkeypatch.setattr(SlotDecoder, "decode", short)
+    with pytest.raises(torch.OutOfMemoryError):
+        make()

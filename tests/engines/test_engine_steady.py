@@ -1,5 +1,7 @@
 """Layers whose numbers depend on the size of the batch, and calls that fit together or not."""
 
+import gc
+import weakref
 from typing import Any
 
 import torch
@@ -85,3 +87,14 @@ def test_batches_of_one_size_are_filled_up_and_their_padding_is_counted() -> Non
     answers = ensemble.answer([part_of(2, float(i), same) for i in range(3)])
     assert [len(one[0]) for one in answers] == [2, 2, 2]
     assert (work.calls, work.computed, work.useful) == (2, 8, 6)
+
+
+def test_a_module_that_is_watched_anew_lets_go_of_its_last_watcher() -> None:
+    layers = model()
+    first = weakref.ref(Steady(layers))
+    assert first() is not None
+    Steady(layers)
+    gc.collect()
+    assert first() is None
+    moody: Any = layers[0]
+    assert vars(moody)["plain_forward"].__func__ is Moody.forward

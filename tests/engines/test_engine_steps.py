@@ -186,11 +186,10 @@ def test_prompts_are_encoded_once_and_the_oldest_are_forgotten(
 ) -> None:
     engine = make()
     embeddings = easel_of(engine).embeddings
-    known = embeddings.misses
     claims = [draw(f"t{i}", prompt=("secret", "two")[i % 2], seed=i) for i in range(4)]
     first = run(engine, claims)
-    # Two prompts; the empty negative one was met in the check at load.
-    assert embeddings.misses - known == 2
+    # Two prompts, and the empty negative one of all.
+    assert len(embeddings._kept) == 3
     assert "secret" not in repr(embeddings._kept.keys())
     embeddings._most_bytes = embeddings.bytes // 2
     again = run(engine, [*claims, draw("new", prompt="never seen")])
@@ -249,3 +248,27 @@ def test_a_denoiser_whose_rows_are_not_their_own_is_drawn_whole(
     assert isinstance(engine._easel, WholeEasel)
     assert "whole batches, not on steps" in caplog.text
     assert rgb_of(run(engine, [draw("a")])["a"])
+
+
+def test_memory_that_is_short_at_load_is_no_reason_to_draw_whole(
+    make: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import UNet2DConditionModel
+
+    def short(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", short)
+    with pytest.raises(torch.OutOfMemoryError):
+        make()
+
+
+def test_another_size_is_taken_without_drawing_anything(
+    make: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import UNet2DConditionModel
+
+    engine = make()
+    monkeypatch.setattr(UNet2DConditionModel, "forward", None)
+    engine.resize(8)
+    assert easel_of(engine).most_rows == 16

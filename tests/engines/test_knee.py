@@ -8,7 +8,7 @@ import pytest
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Knee, Output
-from genfarm_workers.engines.knee import find_knee, measure_knee
+from genfarm_workers.engines.knee import find_knee, measure_knee, ordinary
 from genfarm_workers.engines.registry import build
 
 from .fakes import Claimer, FakeEngine, Runner
@@ -70,6 +70,8 @@ class Measured(FakeEngine):
         super().__init__()
         self.now = 0.0
         self.fault: Failure | None = None
+        #: Rows beyond which memory is short, and it makes its calls smaller by itself.
+        self.fitting = 4096
 
     def resize(self, rows: int) -> None:
         assert not self.held
@@ -77,6 +79,7 @@ class Measured(FakeEngine):
 
     def step(self, now: float) -> list[Output]:
         self.now += 1.0 + len(self.held) // 8
+        self.work.shortages += len(self.held) > self.fitting
         return [Output(o.task_id, failure=self.fault) for o in super().step(now)]
 
 
@@ -97,6 +100,28 @@ def test_a_model_that_refuses_the_ordinary_task_keeps_the_usual_size(entry: Entr
     engine.fault = None
     assert measure_knee(engine, entry("s", "sleep", "sleep"), "cpu", lambda: 0.0) is None
     assert measure_knee(FakeEngine(), model, "cpu", lambda: 0.0) is None
+
+
+def test_a_size_that_an_engine_computes_in_parts_is_out_of_memory(entry: Entry) -> None:
+    """Else all workers would be told a size that none of them has the memory for."""
+    engine, model = Measured(), entry("m", "text-to-image", "image")
+    engine.fitting = 2
+    found = measure_knee(engine, model, "cpu", lambda: engine.now)
+    assert found is not None
+    assert (found.rows, found.how) == (2, "out of memory")
+
+
+def test_an_engine_that_owes_an_output_and_holds_nothing_is_not_waited_for(entry: Entry) -> None:
+    engine, model = Measured(), entry("m", "text-to-image", "image")
+    engine.admit = lambda claims: None  # type: ignore[method-assign]
+    assert measure_knee(engine, model, "cpu", lambda: engine.now) is None
+
+
+def test_a_gpu_is_measured_with_tasks_of_many_steps() -> None:
+    assert ordinary("text-generation", "cuda")["max_new_tokens"] == 128
+    assert ordinary("text-to-image", "cuda")["steps"] == 10
+    assert ordinary("text-to-image", "cpu")["steps"] == 2
+    assert ordinary("batch-floats", "cuda") == ordinary("batch-floats", "cpu")
 
 
 def test_a_resized_engine_writes_what_one_built_so_writes(

@@ -15,6 +15,7 @@ from genfarm_workers.engines import Engine
 from genfarm_workers.engines.parking import park, unpark, weight_bytes
 from genfarm_workers.engines.registry import build, no_tick
 from genfarm_workers.engines.resident import Resident
+from genfarm_workers.engines.text import TextEngine
 from genfarm_workers.shelf import Budget, Shelf
 
 from .fakes import Claimer, FakeEngine, Runner
@@ -167,6 +168,38 @@ def test_a_parked_model_comes_back_without_its_files(parked: Party) -> None:
     parked.held("b")
     assert [said["parked"] for said in parked.said if said["op"] == "evicted"] == [True]
     assert parked.held("a") is first
+
+
+def test_a_model_that_memory_is_too_short_to_park_is_unloaded(
+    parked: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(engine: TextEngine, rows: int) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    first = parked.held("a")
+    monkeypatch.setattr(TextEngine, "resize", short)
+    parked.held("b")
+    assert [said["parked"] for said in parked.said if said["op"] == "evicted"] == [False]
+    assert parked.held("a") is not first
+
+
+def test_an_engine_with_a_thread_is_closed_as_it_goes(party: Party) -> None:
+    class Threaded(FakeEngine):
+        is_open = True
+
+        def close(self) -> None:
+            self.is_open = False
+
+    engines: list[Threaded] = []
+
+    def make() -> Engine:
+        engines.append(Threaded())
+        return engines[-1]
+
+    party.engine_of = make
+    party.held("a")
+    party.held("large")
+    assert [engine.is_open for engine in engines] == [False, True]
 
 
 def test_a_parked_engine_writes_the_same_bytes_when_it_is_back(

@@ -15,7 +15,7 @@ from typing import Any
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Failure
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Engine
+from genfarm_workers.engines import Closing, Engine
 from genfarm_workers.engines.knee import ORDINARY, Resizable, measure_knee
 from genfarm_workers.engines.memory import device_bytes, free_memory, held_bytes, is_device_lost
 from genfarm_workers.engines.registry import Tick
@@ -134,19 +134,36 @@ class Shelf:
         return True
 
     def _evict(self, model: str) -> None:
-        from genfarm_workers.engines.parking import can_park, park
-
-        resident, engine = self.held.pop(model), self._engines[model]
-        is_parked = self._budget.parks and can_park(engine)
+        resident = self.held.pop(model)
+        is_parked = self._park(model)
         if is_parked:
-            park(engine)
             self._parked[model] = resident
         else:
-            del self._engines[model]
-        del resident, engine  # or its weights would stay until the next eviction
+            self._unload(model)
+        del resident  # or its weights would stay until the next eviction
         free_memory()
         logger.info("model %s %s", model, "parked in host memory" if is_parked else "unloaded")
         self._say({"op": "evicted", "model": model, "parked": is_parked})
+
+    def _park(self, model: str) -> bool:
+        """Whether its weights are in the host's memory now: memory may be short for that too."""
+        from genfarm_workers.engines.parking import can_park, park
+
+        engine = self._engines[model]
+        if not self._budget.parks or not can_park(engine):
+            return False
+        try:
+            park(engine)
+        except RAISED as error:
+            _pass_on_loss(error)
+            logger.warning("model %s cannot be parked: %r", model, error)
+            return False
+        return True
+
+    def _unload(self, model: str) -> None:
+        engine = self._engines.pop(model, None)
+        if isinstance(engine, Closing):
+            engine.close()
 
     def _bring(self, model: str, size: int) -> Resident | Failure:
         started = self._clock()
@@ -160,7 +177,7 @@ class Shelf:
         except RAISED as error:
             failure = self._give_up(model, error)
         if failure is not None:
-            self._engines.pop(model, None)
+            self._unload(model)
             free_memory()  # outside the except block: its traceback keeps half a model alive
             return failure
         copy = self._copies[model]
@@ -229,8 +246,7 @@ class Shelf:
 
     def _give_up(self, model: str, error: BaseException) -> Failure:
         """Say that a load failed. Raises DeviceLost where the device was at fault."""
-        if is_device_lost(error):
-            raise DeviceLost(str(error).strip().partition("\n")[0]) from None
+        _pass_on_loss(error)
         logger.warning("model %s cannot be loaded: %r", model, error)
         failure = Failure("model_unavailable", _load_message(model, error))
         self._failed_loads[model] = failure
@@ -263,6 +279,12 @@ class Budget:
 
     def bytes(self) -> int:
         return self._given or default_budget(self.device, self.whole())
+
+
+def _pass_on_loss(error: BaseException) -> None:
+    """Raises DeviceLost where the device was at fault."""
+    if is_device_lost(error):
+        raise DeviceLost(str(error).strip().partition("\n")[0]) from None
 
 
 def _is_sized(entry: ModelEntry) -> bool:

@@ -190,7 +190,7 @@ def _share(alone: Sequence[str], texts: Sequence[str]) -> float:
 
 def language_of(size: Size, dtype: torch.dtype, slots: int) -> Language:
     """The random model as our engine would load it, with texts that never end by themselves."""
-    model = quicken(random_gpt2(size, dtype), slots)
+    model = quicken(random_gpt2(size, dtype))
     return Language("random", model, Words(), "cpu", 1024, frozenset(), 0)
 
 

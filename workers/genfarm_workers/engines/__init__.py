@@ -7,7 +7,7 @@ in `engines/registry.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from genfarm_shared.tasks import Claim, Failure
 
@@ -63,6 +63,8 @@ class Work:
     computed: int = 0
     #: Those of them that a task needed.
     useful: int = 0
+    #: How often memory was not enough for a call, which was then done in parts.
+    shortages: int = 0
 
     def add(self, *, computed: int, useful: int) -> None:
         self.calls += 1
@@ -128,3 +130,11 @@ class Engine(Protocol):
         calls its tick. A text is a beginning of the final one, but for what a stop string may
         still cut off, which whoever asks takes care of; half a character is held back.
         """
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """An engine that holds on to more than memory, such as a thread."""
+
+    def close(self) -> None:
+        """Let go of that. Only while it holds no task; `resize` takes it up again."""

@@ -38,12 +38,27 @@ _PATIENCE = 0.05
 class ContinuousTextEngine(TextEngine):
     """The same tasks and outputs as those of the text engine."""
 
-    def _choose_decoder(self) -> Decoder:
+    _decoder: "ContinuousDecoder"
+
+    def load(self) -> None:
+        """Raises ModelUnavailable, saying what is missing."""
+        super().load()
         logger.warning(
             "model %s runs in transformers' continuous batching: in half precision the same seed "
             'may give another text in other company; engine = "text" gives the same',
             self._language.key,
         )
+
+    def resize(self, rows: int) -> None:
+        self.close()
+        super().resize(rows)
+
+    def close(self) -> None:
+        # A load that failed has left none.
+        if hasattr(self, "_decoder"):
+            self._decoder.close()
+
+    def _make_decoder(self) -> Decoder:
         return ContinuousDecoder(self._language, self.slots)
 
 
@@ -106,8 +121,9 @@ class ContinuousDecoder:
                 del self._rows[name]
 
     def close(self) -> None:
-        """End the thread, and whatever it is at."""
-        self._manager.stop(block=True, hard_stop=True)
+        """End the thread, if it runs, and whatever it is at."""
+        if self._manager.is_running():
+            self._manager.stop(block=True, hard_stop=True)
 
     def _take(self, name: str, tokens: Sequence[int]) -> list[Continuation]:
         row = self._rows.get(name)

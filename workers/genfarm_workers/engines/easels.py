@@ -1,7 +1,7 @@
 """Which way a pipeline is drawn: on steps where that gives the stock pictures, else whole.
 
 Decided once, at load, by drawing two small pictures of different steps both
-ways. Knows both easels and no task.
+ways, on an easel of its own. Knows both easels and no task.
 """
 
 import logging
@@ -11,6 +11,7 @@ import torch
 
 from genfarm_workers.engines import Work
 from genfarm_workers.engines.diffusion import Easel, Painter, Row, ask
+from genfarm_workers.engines.memory import is_device_fault
 from genfarm_workers.engines.pictures import to_pictures
 from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.stepwise import DENOISERS, StepEasel
@@ -20,30 +21,43 @@ logger = logging.getLogger(__name__)
 
 #: Longest side of the pictures of the check, in pixels; every family takes this multiple.
 _CHECK_SIDE = 64
+#: Slots of the easel of the check: room for both pictures in one call.
+_CHECK_SLOTS = 4
 #: Largest mean difference in levels of 255 that rounding explains. On a CPU there is none;
 #: two pictures of different seeds differ by tens.
 _CHECK_TOLERANCE = 2.0
 
 
-def choose_easel(painter: Painter, slots: int, work: Work, tick: Tick = no_tick) -> Easel:
-    """Steps if that draws the pictures that the pipeline draws alone."""
+def choose_way(painter: Painter) -> int | None:
+    """Denoiser rows of a usual picture on steps; None where it must be drawn whole.
+
+    Steps if they draw the pictures that the pipeline draws alone.
+    """
     reason = _unfit(painter)
     if reason is None:
-        # Without the tick: nobody can drop a task of an engine that is not loaded.
-        easel = StepEasel(painter, slots, work)
+        # Neither the tasks' work nor their tick, and what it captured for small pictures goes.
+        easel = StepEasel(painter, _CHECK_SLOTS, Work())
         reason = _fault(painter, easel)
-        # The check's own work is not the tasks'.
-        work.calls = work.computed = work.useful = 0
         if reason is None:
-            easel.tick = tick
-            return easel
+            return easel.widest
     logger.warning(
         "model %s is drawn in whole batches, not on steps: %s; tasks that differ in steps, "
         "guidance or scheduler will wait for each other",
         painter.entry.key,
         reason,
     )
-    return WholeEasel(painter, slots, work, tick)
+    return None
+
+
+def make_easel(
+    painter: Painter, rows_each: int | None, slots: int, work: Work, tick: Tick = no_tick
+) -> Easel:
+    """`rows_each` is what `choose_way` found."""
+    if rows_each is None:
+        return WholeEasel(painter, slots, work, tick)
+    easel = StepEasel(painter, slots, work, tick)
+    easel.expect(rows_each)
+    return easel
 
 
 def _unfit(painter: Painter) -> str | None:
@@ -61,13 +75,14 @@ def _fault(painter: Painter, easel: StepEasel) -> str | None:
     try:
         difference = _difference(painter, easel, rows)
     # Whatever a pipeline raises on modules that do not compute at once.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if is_device_fault(error):
+            raise
         return f"{type(error).__name__}: {error}"[:200]
     finally:
         easel.drop({row.task_id for row in rows})
     if difference > _CHECK_TOLERANCE:
         return f"pictures differ from the pipeline's own by {difference:.1f} levels of 255"
-    easel.expect(easel.widest)
     return None
 
 

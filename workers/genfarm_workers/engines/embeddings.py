@@ -25,16 +25,14 @@ class Embeddings:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[tuple[object, ...], tuple[Any, int]] = OrderedDict()
-        self.bytes = self.hits = self.misses = 0
+        self.bytes = 0
 
     def recall(self, call: Call) -> Any:
         """The answer to an encoder's call; nobody may write into it."""
         key = _key(call)
         if key in self._kept:
-            self.hits += 1
             self._kept.move_to_end(key)
             return self._kept[key][0]
-        self.misses += 1
         answer = call.answer()
         size = sum(tensor.nbytes for tensor in _tensors(answer))
         if size <= self._most_bytes:

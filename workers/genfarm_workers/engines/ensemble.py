@@ -121,6 +121,7 @@ class Ensemble:
 
     def _lower(self, signature: Hashable) -> None:
         most = self._lowered[signature] = self._most(signature) // 2
+        self._work.shortages += 1
         free_memory()
         logger.warning(
             "out of memory: pictures of that size are drawn %s rows at a time from now on%s",

@@ -13,7 +13,7 @@ from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Glimpse, Output, Picture, Work
 from genfarm_workers.engines.diffusion import Drawn, Painter, Row, Stage
-from genfarm_workers.engines.easels import choose_easel
+from genfarm_workers.engines.easels import choose_way, make_easel
 from genfarm_workers.engines.noise import derive_seed
 from genfarm_workers.engines.pictures import to_pictures
 from genfarm_workers.engines.registry import Tick, no_tick
@@ -41,11 +41,12 @@ class ImageEngine:
     def load(self) -> None:
         """Raises ModelUnavailable, saying what is missing."""
         self._painter = Painter(self._entry, self._device)
-        self._easel = choose_easel(self._painter, self.slots, self.work, self._tick)
+        self._rows_each = choose_way(self._painter)
+        self.resize(self.slots)
 
     def resize(self, rows: int) -> None:
         self.slots = rows
-        self._easel = choose_easel(self._painter, rows, self.work, self._tick)
+        self._easel = make_easel(self._painter, self._rows_each, rows, self.work, self._tick)
 
     def modules(self) -> list[Any]:
         return self._painter.modules()

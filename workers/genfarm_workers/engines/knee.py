@@ -31,12 +31,18 @@ LONG_RUN = 0.5
 #: The most rows that are tried, as many as a registry may name.
 MOST = 4096
 
-#: What is measured: long enough to see steps, short enough to see many sizes. Kinds that are
-#: not here have no size of their own: their rows cost nothing.
+#: What is measured on a CPU: long enough to see steps, short enough to see many sizes. Kinds
+#: that are not here have no size of their own: their rows cost nothing.
 ORDINARY: Mapping[str, Mapping[str, Any]] = {
     "text-generation": {"prompt": "Once upon a time there was " * 4, "max_new_tokens": 16},
     "text-to-image": {"prompt": "a photograph", "steps": 2},
     "batch-floats": {"values": [0.5] * 256},
+}
+#: On a GPU, where steps are fast: as long as tasks are, or what happens once for each task
+#: (prompts are computed one by one, so are decodes) would hide what its steps gain.
+ORDINARY_CUDA: Mapping[str, Mapping[str, Any]] = {
+    "text-generation": {"max_new_tokens": 128},
+    "text-to-image": {"steps": 10},
 }
 
 
@@ -81,6 +87,12 @@ def find_knee(
     return replace(best, how="limit")
 
 
+def ordinary(kind: str, device: str) -> Mapping[str, Any]:
+    """Parameters of the task that is measured on that device."""
+    longer = {} if device == "cpu" else ORDINARY_CUDA.get(kind, {})
+    return {**ORDINARY[kind], **longer}
+
+
 def measure_knee(
     engine: Engine, entry: ModelEntry, device: str, clock: Callable[[], float]
 ) -> Knee | None:
@@ -120,7 +132,7 @@ class _Probe:
         self._engine = engine
         self._sizing = sizing
         self._clock = clock
-        params = check_params(find_kind(entry.kind), ORDINARY[entry.kind])
+        params = check_params(find_kind(entry.kind), ordinary(entry.kind, device))
         key = batch_key(entry.key, params)
         self._claim = Claim(
             "", "", 1, entry.kind, entry.key, key, params.rows(), params.model_dump(), 0
@@ -143,18 +155,22 @@ class _Probe:
         return 2 * grown <= FULL * (self._watch.free() + grown)
 
     def _run(self, rows: int) -> float:
-        began = self._clock()
+        began, shortages = self._clock(), self._engine.work.shortages
         names = [f"probe-{number}" for number in range(rows)]
         claims = [replace(self._claim, task_id=name, seed=n) for n, name in enumerate(names)]
         try:
             self._engine.admit(claims)
             left = rows
             while left:
+                if self._engine.wakes_at(self._clock()) is None:
+                    raise Unmeasurable(f"the engine ended without {left} of {rows} outputs")
                 outputs = self._engine.step(self._clock())
                 failed = next((o.failure for o in outputs if o.failure is not None), None)
                 if failed is not None:
                     raise Unmeasurable(failed.message)
                 left -= len(outputs)
+                if self._engine.work.shortages > shortages:
+                    raise MemoryError(f"batches of {rows} rows were computed in parts")
         finally:
             self._engine.drop(names)
         return max(self._clock() - began, 1e-9)

@@ -91,6 +91,7 @@ class SlotCache:
         self.states = Cache(layers=self._layers)
         self._most = ceil_to(context, WINDOW_STEP)
         self._capacity = 0
+        self._has_moved = False
         #: Columns of each slot that may hold something else than zeros.
         self._written = [0] * slots
 
@@ -133,16 +134,21 @@ class SlotCache:
         """Say how far decode steps have written in each slot."""
         self._written = [max(pair) for pair in zip(self._written, columns, strict=True)]
 
-    def reserve(self, columns: int) -> bool:
-        """Have room for so many columns; true when the tensors are new ones.
+    def reserve(self, columns: int) -> None:
+        """Have room for so many columns.
 
         Room doubles, because every growth copies what there is, and a step
         that was captured with the old tensors is lost.
         """
         if columns <= self._capacity:
-            return False
+            return
         wanted = max(ceil_to(columns, WINDOW_STEP), min(2 * self._capacity, self._most))
         self._capacity = wanted
         for layer in self._layers:
             layer.grow(wanted)
-        return True
+        self._has_moved = True
+
+    def ask_moved(self) -> bool:
+        """Whether the tensors are new ones since this was asked: a prompt needs room as well."""
+        has_moved, self._has_moved = self._has_moved, False
+        return has_moved

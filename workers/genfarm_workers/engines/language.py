@@ -64,7 +64,7 @@ def load_language(entry: ModelEntry, device: str) -> Language:
             f"model {entry.key!r}: {folder} is not a causal language model that transformers can "
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
-    model = quicken(model.to(device).eval(), entry.slots)
+    model = quicken(model.to(device).eval())
     if entry.limits.get("compile"):
         # Shapes come in steps, so that few are compiled; the first call of each waits for it.
         model.compile(dynamic=False)

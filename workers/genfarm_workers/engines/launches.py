@@ -6,6 +6,7 @@ exist. Never used on a CPU.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: Runs before a capture: lazy initialisation and autotuning must be over by then.
 _WARM_RUNS = 3
-#: Each holds the memory of its activations.
+#: Each holds the memory of its activations; the least recently used goes first.
 _MOST_GRAPHS = 4
 
 
@@ -48,17 +49,13 @@ class Graphs:
     """Graphs of one module by the shapes of its arguments."""
 
     def __init__(self) -> None:
-        self._graphs: dict[object, _Graph | None] = {}
+        self._graphs: OrderedDict[object, _Graph] = OrderedDict()
+        self._is_on = True
+        self._stream: Any = None
 
     def launch(self, function: Callable[..., Any], args: Any, kwargs: Any, units: Units) -> Any:
         leaves = leaves_of((args, kwargs))
-        key = tuple(
-            (leaf.shape, leaf.dtype) if isinstance(leaf, torch.Tensor) else repr(leaf)
-            for leaf in leaves
-        )
-        if key not in self._graphs and len(self._graphs) < _MOST_GRAPHS:
-            self._graphs[key] = self._capture(function, args, kwargs, leaves)
-        found = self._graphs.get(key)
+        found = self._find(function, args, kwargs, leaves)
         if found is None:
             return function(*args, **kwargs)
         for buffer, leaf in zip(found.inputs, leaves, strict=True):
@@ -67,18 +64,39 @@ class Graphs:
         found.graph.replay()
         return _copied(found.output)
 
+    def _find(
+        self, function: Callable[..., Any], args: Any, kwargs: Any, leaves: Sequence[Any]
+    ) -> _Graph | None:
+        """The graph of such a call, captured if there is none; None where there can be none."""
+        key = tuple(
+            (leaf.shape, leaf.dtype) if isinstance(leaf, torch.Tensor) else repr(leaf)
+            for leaf in leaves
+        )
+        if key in self._graphs:
+            self._graphs.move_to_end(key)
+            return self._graphs[key]
+        if not self._is_on:
+            return None
+        if len(self._graphs) >= _MOST_GRAPHS:
+            self._graphs.popitem(last=False)
+        captured = self._capture(function, args, kwargs, leaves)
+        if captured is not None:
+            self._graphs[key] = captured
+        return captured
+
     def _capture(
         self, function: Callable[..., Any], args: Any, kwargs: Any, leaves: Sequence[Any]
     ) -> _Graph | None:
-        """None for a module that cannot be captured, which then runs launch by launch."""
+        """None for a module that cannot be captured, which runs launch by launch from then on."""
         inputs = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
         static_args, static_kwargs = rebuilt((args, kwargs), inputs)
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        # One for all captures: what a stream has freed is kept for that stream alone.
+        self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             for _ in range(_WARM_RUNS):
                 function(*static_args, **static_kwargs)
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
@@ -86,6 +104,7 @@ class Graphs:
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
+            self._is_on = False
             logger.warning("the denoiser runs without a CUDA graph: %s", type(error).__name__)
             return None
         return _Graph(graph, inputs, output)

@@ -23,6 +23,11 @@ def is_device_lost(error: BaseException) -> bool:
     return type(error).__name__ == "AcceleratorError" and not is_out_of_memory(error)
 
 
+def is_device_fault(error: BaseException) -> bool:
+    """Says nothing of the model: it may work with more memory, or in a new process."""
+    return is_out_of_memory(error) or is_device_lost(error)
+
+
 def free_memory() -> None:
     """Call outside the `except` block: its traceback keeps the tensors alive."""
     gc.collect()

@@ -23,18 +23,16 @@ def derive_seed(seed: int, k: int) -> int:
     return _mix(_mix(seed) + k * _GOLDEN) >> 1
 
 
-def noise_key(seed: int, position: int) -> int:
-    """One int64 for all vocabulary entries at that place of the text."""
-    return _signed(_mix(_mix(seed) ^ _mix((position + 1) * _GOLDEN)))
-
-
 def mixed(seed: int) -> int:
-    """The part of `noise_key` that is the seed's alone, as an int64."""
+    """The part of `noise_keys` that is the seed's alone, as an int64."""
     return _signed(_mix(seed))
 
 
 def noise_keys(mixed_seeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """`noise_key` of many rows, on their device: (B,) int64 of `mixed` seeds and of positions."""
+    """One int64 a row for all vocabulary entries at its place of its text, on their device.
+
+    Takes (B,) int64 of `mixed` seeds and of positions.
+    """
     return _mixed(mixed_seeds ^ _mixed((positions + 1) * _signed(_GOLDEN)))
 
 

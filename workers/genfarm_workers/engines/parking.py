@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
-from genfarm_workers.engines import Engine
+from genfarm_workers.engines import Closing, Engine
 from genfarm_workers.engines.knee import Resizable
 from genfarm_workers.engines.memory import free_memory
 
@@ -47,7 +47,10 @@ def park(engine: Engine) -> None:
     """Move the weights to the host, and let go of caches and graphs made for them."""
     assert isinstance(engine, Weighty)  # noqa: S101  # `can_park` said so
     assert isinstance(engine, Resizable)  # noqa: S101
-    engine.resize(1)
+    if isinstance(engine, Closing):
+        engine.close()
+    else:
+        engine.resize(1)
     for module in engine.modules():
         module.to("cpu")
         _pin(module)

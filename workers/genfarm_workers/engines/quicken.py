@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 #: Least weights of a layer that are laid out anew: below, the call costs more than the layout.
 _SMALLEST = 65_536
+#: Rows of the call that a layout is best for. One number for all batch sizes: layouts differ in
+#: their rounding, so workers of the same model must not differ in layout.
+_ROWS = 16
 
 
 class PackedLinear(nn.Module):
@@ -25,10 +28,12 @@ class PackedLinear(nn.Module):
     than half of the time. Serves `nn.Linear` and GPT-2's transposed `Conv1D`.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, rows: int) -> None:
-        """`weight` is (out, in), `rows` those of the call that the layout is best for."""
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """`weight` is (out, in)."""
         super().__init__()
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
+        # A buffer, so that whoever counts the model's bytes finds it.
+        self.register_buffer("_packed", packed, persistent=False)
         self._bias = bias
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
@@ -38,26 +43,26 @@ class PackedLinear(nn.Module):
         return found
 
 
-def quicken(model: Any, rows: int) -> Any:
-    """The model with faster parts, of which `rows` rows will be asked at once."""
+def quicken(model: Any) -> Any:
+    """The model with faster parts."""
     for module in list(model.modules()):
         for name, part in module.named_children():
             if type(part).__name__ == "NewGELUActivation":
                 # The same formula in one kernel; written out it is eight, 15 % of a prompt's time.
                 setattr(module, name, nn.GELU(approximate="tanh"))
     if model.device.type == "cpu" and model.dtype == torch.bfloat16:
-        _pack(model, rows)
+        _pack(model)
     return model
 
 
 @torch.no_grad()
-def _pack(model: Any, rows: int) -> None:
+def _pack(model: Any) -> None:
     try:
         for module in list(model.modules()):
             for name, part in module.named_children():
                 weight = _weight(part)
                 if weight is not None and weight.numel() >= _SMALLEST:
-                    setattr(module, name, PackedLinear(weight, part.bias, rows))
+                    setattr(module, name, PackedLinear(weight, part.bias))
     # The operators are torch's own for compiled models, and no promise of its interface.
     except (AttributeError, RuntimeError, NotImplementedError) as error:
         logger.warning("weights keep their layout, which costs time: %s", str(error)[:200])

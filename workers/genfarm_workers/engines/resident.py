@@ -65,13 +65,17 @@ class Resident:
         self._ceilings = Ceilings(ceilings or {}, clock())
         #: A glimpse has raised, so that no more are asked for.
         self._is_opaque = False
-        #: How often memory ran out.
-        self.shortages = 0
+        self._shortages = 0
 
     @property
     def work(self) -> Work:
         """What its engine has computed."""
         return self._engine.work
+
+    @property
+    def shortages(self) -> int:
+        """How often memory ran out: for a step, or for a call that the engine made smaller."""
+        return self._shortages + self.work.shortages
 
     def enqueue(self, claim: Claim) -> None:
         self._waiting.setdefault(claim.batch_key, deque()).append(claim)
@@ -226,7 +230,7 @@ class Resident:
         self._held.clear()
         self._engine.drop([claim.task_id for claim in claims])
         if is_memory:
-            self.shortages += 1
+            self._shortages += 1
             free_memory()
         if len(claims) == 1:
             return [Output(claims[0].task_id, failure=_without_prompt(failure, claims[0]))]

@@ -156,7 +156,8 @@ class SlotDecoder:
 
     def _run(self, window: int, steps: int) -> list[list[int]]:
         """(B, steps) tokens of every slot."""
-        if self._cache.reserve(window):
+        self._cache.reserve(window)
+        if self._cache.ask_moved():
             self._graphs.forget()
         self._cache.mark_written([row.columns - 1 + steps if row else 1 for row in self._rows])
 

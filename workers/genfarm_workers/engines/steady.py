@@ -42,7 +42,10 @@ class Steady:
         self._agreed: dict[Hashable, int | None] = {}
         for place, layer in enumerate(module.modules()):
             if isinstance(layer, _LAYERS):
-                vars(layer)["forward"] = self._watched(place, layer.forward)
+                # A module may have been watched before: what it computes is remembered, so that
+                # watchers do not pile up.
+                plain = vars(layer).setdefault("plain_forward", layer.forward)
+                vars(layer)["forward"] = self._watched(place, plain)
 
     def launch(self, function: Callable[..., Any], args: Any, kwargs: Any, units: Units) -> Any:
         self._units, self._padding = units.rows, units.padding
@@ -50,10 +53,6 @@ class Steady:
             return function(*args, **kwargs)
         finally:
             self._units = ()
-
-    def apart(self) -> int:
-        """How many ways of computing a layer have been found to differ by now."""
-        return sum(agreed is None for agreed in self._agreed.values())
 
     def _watched(self, place: int, plain: _Forward) -> _Forward:
         def forward(rows: torch.Tensor) -> torch.Tensor:

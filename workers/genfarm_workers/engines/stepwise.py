@@ -69,7 +69,7 @@ class StepEasel:
     ) -> None:
         self._painter, self._slots, self._clock = painter, slots, clock
         #: Called between two device calls.
-        self.tick = tick
+        self._tick = tick
         pipeline = painter.pipeline
         self._denoiser = next(n for n in DENOISERS if getattr(pipeline, n, None) is not None)
         self._stage = shadow_stage(pipeline)
@@ -144,13 +144,13 @@ class StepEasel:
             seat = _Seat(row, self._painter.with_scheduler(row.scheduler, self._stage))
             self._seats.append(seat)
             self._drive(seat)
-            self.tick()
+            self._tick()
 
     def _answer(self, component: str) -> None:
         """Answer all calls of that component that rows have stopped at."""
         seats = [seat for seat in self._seats if seat.wants(component)]
         answers = self._ensembles[component].answer([seat.part for seat in seats if seat.part])
-        self.tick()
+        self._tick()
         for seat, answer in zip(seats, answers, strict=True):
             # The tick may have dropped it.
             if seat in self._seats:

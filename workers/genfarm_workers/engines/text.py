@@ -8,6 +8,7 @@ in slots are not those of a plain forward. Knows no sampling and no cache.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +19,7 @@ from genfarm_workers.engines import Glimpse, Output, Work
 from genfarm_workers.engines.admission import Waiting
 from genfarm_workers.engines.continuation import Continuation, continuations_of
 from genfarm_workers.engines.language import Language, load_language, tensor_of
+from genfarm_workers.engines.memory import is_device_fault
 from genfarm_workers.engines.prefix import CHUNK
 from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.slots import Pace, SlotDecoder
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: Tokens that the slot decoder is checked with at load, half of the rest behind a whole chunk
 #: by prefill, half by decode steps.
 _CHECK_LENGTH = CHUNK + 24
+#: Rows of the check: some, so that they could be mixed up. Not those of the engine, which may
+#: change: how a model is run must not.
+_CHECK_ROWS = 4
 #: MiB of prompts' beginnings that are kept: some 50 chunks of an 8B model, 7,000 of a 0.1B.
 _PREFIX_MIB = 256
 #: Largest difference of logits, in standard deviations of the logits, that rounding
@@ -93,12 +98,12 @@ class TextEngine:
     def load(self) -> None:
         """Raises ModelUnavailable, saying what is missing."""
         self._language = load_language(self._entry, self._device)
-        self._decoder = self._choose_decoder()
+        self._decoder = self._make_decoder()
         self.work = self._decoder.work
 
     def resize(self, rows: int) -> None:
         self.slots = rows
-        self._decoder = self._choose_decoder()
+        self._decoder = self._make_decoder()
         self.work = self._decoder.work
 
     def modules(self) -> list[Any]:
@@ -149,9 +154,15 @@ class TextEngine:
         known = [self._tasks[task_id] for task_id in task_ids if task_id in self._tasks]
         return [task.glimpse() for task in known]
 
-    def _choose_decoder(self) -> Decoder:
-        pace = pace_of(self._entry, self._device)
-        return choose_decoder(self._language, self.slots, pace, self._tick)
+    def _make_decoder(self) -> Decoder:
+        if self._takes_slots:
+            return SlotDecoder(self._language, self.slots, pace_of(self._entry, self._device))
+        return StaticDecoder(self._language, self.slots, self._tick)
+
+    @cached_property
+    def _takes_slots(self) -> bool:
+        """Found out at load, once: a resize may come when memory is short."""
+        return takes_slots(self._language)
 
     def _seat(self) -> list[Continuation]:
         ended = []
@@ -180,29 +191,28 @@ def pace_of(entry: ModelEntry, device: str) -> Pace:
     )
 
 
-def choose_decoder(
-    language: Language, slots: int, pace: Pace | None = None, tick: Tick = no_tick
-) -> Decoder:
-    """Slots if a prefill and decode steps in them give the logits of a plain forward."""
-    reason = _no_slots_reason(language, slots)
-    if reason is None:
-        return SlotDecoder(language, slots, pace)
-    logger.warning(
-        "model %s runs in whole batches, not in slots: %s; ragged lengths will cost more",
-        language.key,
-        reason,
-    )
-    return StaticDecoder(language, slots, tick)
+def takes_slots(language: Language) -> bool:
+    """Whether a prefill and decode steps in slots give the logits of a plain forward."""
+    reason = _no_slots_reason(language)
+    if reason is not None:
+        logger.warning(
+            "model %s runs in whole batches, not in slots: %s; ragged lengths will cost more",
+            language.key,
+            reason,
+        )
+    return reason is None
 
 
-def _no_slots_reason(language: Language, slots: int) -> str | None:
+def _no_slots_reason(language: Language) -> str | None:
     # Their windows are longer than the check below, and an explicit mask overrides them.
     if _attends_locally(language):
         return "its layers attend to a part of the context"
     try:
-        difference = _check_difference(language, slots)
+        difference = _check_difference(language)
     # Whatever a model raises on arguments it was not written for.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if is_device_fault(error):
+            raise
         return f"{type(error).__name__}: {error}"[:200]
     tolerance = _CHECK_TOLERANCE.get(language.model.dtype, _CHECK_TOLERANCE_HALF)
     return None if difference <= tolerance else f"logits differ by {difference:.2g} deviations"
@@ -219,16 +229,16 @@ def _attends_locally(language: Language) -> bool:
 
 
 @torch.inference_mode()
-def _check_difference(language: Language, slots: int) -> float:
+def _check_difference(language: Language) -> float:
     """Largest difference from a plain forward, in standard deviations of its logits."""
     length = min(_CHECK_LENGTH, language.context)
     vocabulary = language.model.config.get_text_config().vocab_size
     ids = [(7919 * place + 13) % vocabulary for place in range(length)]
     plain = language.model(input_ids=tensor_of([ids], language.device)).logits[0].float()
-    half, decoder = length - min(12, length // 2), SlotDecoder(language, slots)
-    rows = [decoder.prefill(ids[:half], list(range(slots)))[0]]
+    half, decoder = length - min(12, length // 2), SlotDecoder(language, _CHECK_ROWS)
+    rows = [decoder.prefill(ids[:half], list(range(_CHECK_ROWS)))[0]]
     for place in range(half, length):
-        rows.append(decoder.decode([ids[place]] * slots, [place] * slots)[-1])
+        rows.append(decoder.decode([ids[place]] * _CHECK_ROWS, [place] * _CHECK_ROWS)[-1])
     difference = (torch.stack(rows).float() - plain[half - 1 :]).abs().max()
     return float(difference / plain.std())
 

@@ -112,6 +112,7 @@ class WholeEasel:
     def _lower(self, row: Row, size: int) -> None:
         """The padding would run out of memory again, so this size's batches get smaller."""
         self._lowered[_size(row)] = size // 2
+        self._work.shortages += 1
         self._waiting.extendleft(reversed(self._drawing))
         free_memory()
         logger.warning(
