@@ -70,7 +70,7 @@ def test_a_peer_answers_alone_and_together_alike(bare: Peer) -> None:
     alone = bare.ask("run", model=entry, tasks=TASKS, alone=True)
     assert together["digests"] == alone["digests"]
     assert together["seconds"] >= 0.008
-    assert together["work"] == {"calls": 8, "computed": 8, "useful": 8}
+    assert together["work"] == {"calls": 8, "computed": 8, "useful": 8, "shortages": 0}
 
 
 def test_a_peer_that_cannot_says_why_and_goes_on(bare: Peer) -> None:
