@@ -57,6 +57,7 @@ def test_a_killed_engine_is_replaced_and_its_tasks_run_again(yard: Yard) -> None
     worker = yard.start_worker()
     job = yard.submit("sleep", *[2.0] * 3)
     until(lambda: yard.store.list_workers()[0].report["in_hand"] == 3)
+    until(lambda: yard.store.list_workers()[0].report["loaded"])  # its death is its tasks' matter
     os.kill(worker.report["engine_pid"], signal.SIGKILL)
     until(lambda: yard.finished(job))
     assert yard.states(job) == {State.SUCCEEDED: 3}
