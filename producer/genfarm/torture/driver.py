@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -21,7 +21,7 @@ from genfarm.torture.plan import FAILING, Flavour, Input, Order
 from genfarm_shared.errors import GenfarmError, Unreachable
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
-from genfarm_shared.tasks import State
+from genfarm_shared.tasks import State, Task
 
 #: Seconds after which a submission that met an outage is tried again.
 AGAIN_SECONDS = 1.5
@@ -50,29 +50,25 @@ class Interrupted(Exception):
     """What a submitter raises that is to fail half-way."""
 
 
-class Faltering(list[Input]):
-    """Inputs that can be read once whole; the second reading, which writes, breaks off."""
+class Faltering(Store):
+    """A store whose writer fails when half of the tasks it was given are written."""
 
-    def __init__(self, inputs: list[Input]) -> None:
-        super().__init__(inputs)
-        self._readings = 0
-
-    def __iter__(self) -> Iterator[Input]:
-        self._readings += 1
-        for index, value in enumerate(super().__iter__()):
-            if self._readings == 2 and index == len(self) // 2:
-                self.break_off()
-            yield value
+    def insert(self, new: Sequence[Task], window: int = 0) -> int:
+        super().insert(new[: len(new) // 2])
+        self.break_off()
+        return 0
 
     def break_off(self) -> None:
         raise Interrupted("the submitter failed half-way")
 
 
-def open_farm(settings: Settings) -> Farm:
+def open_farm(settings: Settings, store: Store | None = None) -> Farm:
     """Bound to exactly these settings: `Farm()` would take its limits from the environment."""
     places = (settings.store_url, settings.broker, settings.artifacts_url)
-    address = Address(*places, window=settings.window, max_open=settings.max_open)
-    return _bound(Farm, Link(address), progress=False)
+    link = Link(Address(*places, window=settings.window, max_open=settings.max_open))
+    if store is not None:
+        vars(link)["_store"] = store
+    return _bound(Farm, link, progress=False)
 
 
 class Driver(threading.Thread):
@@ -162,7 +158,8 @@ class Driver(threading.Thread):
             case Flavour.INVALID:
                 self._send(order, [*order.inputs, {"text": "too long", "seconds": -1.0}])
             case Flavour.INTERRUPTED:
-                self._send(order, Faltering(order.inputs))
+                with open_farm(self._settings, Faltering(self._settings.store_url)) as farm:
+                    self._send(order, order.inputs, farm)
             case Flavour.KILLED:
                 self._kill_submitter(order)
             case Flavour.BROKEN:
@@ -176,8 +173,8 @@ class Driver(threading.Thread):
                 if order.flavour is Flavour.CANCELLED:
                     self._cancel(asked, job)
 
-    def _send(self, order: Order, inputs: Any) -> Job:
-        return self._farm.submit_many(
+    def _send(self, order: Order, inputs: Any, farm: Farm | None = None) -> Job:
+        return (farm or self._farm).submit_many(
             "drill",
             inputs,
             model="drill",

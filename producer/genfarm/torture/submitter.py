@@ -17,8 +17,9 @@ class _Deadly(Faltering):
 def main() -> None:
     """Read what to submit from stdin."""
     told = json.load(sys.stdin)
-    with open_farm(Settings.load()) as farm:
-        farm.submit_many("drill", _Deadly(told["inputs"]), model="drill", name=told["name"])
+    settings = Settings.load()
+    with open_farm(settings, _Deadly(settings.store_url)) as farm:
+        farm.submit_many("drill", told["inputs"], model="drill", name=told["name"])
 
 
 if __name__ == "__main__":
