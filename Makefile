@@ -11,7 +11,7 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-# The long fault tests, then ten seeds on each database: some 40 minutes.
+# The long tests, then ten seeds on each database: the better part of an hour.
 torture: $(VENV)/ready
 	$(BIN)/pytest -m torture
 	set -e; for store in sqlite postgresql; do for seed in 1 2 3 4 5 6 7 8 9 10; do \

@@ -91,7 +91,7 @@ def _loads(size: Size, *, is_quick: bool) -> list[Load]:
 
 def _speed(load: Load, size: Size, rounds: int) -> Part:
     stock = random_gpt2(size, torch.bfloat16)
-    ours = language_of(size, torch.bfloat16, load.slots)
+    ours = language_of(size, torch.bfloat16)
     few = sample(load.requests, load.few, _lengths)
     arms = [
         _arm(_SEQUENTIAL, partial(peers.sequential, stock, few)),
@@ -132,7 +132,7 @@ def _shared_prompt(size: Size, rounds: int, *, is_quick: bool) -> Part:
     """The same requests with and without keeping prompts' beginnings."""
     count, shared = (4, 128) if is_quick else (16, 384)
     requests = sharing(count, shared, 16, 8, size)
-    ours = language_of(size, torch.bfloat16, 16)
+    ours = language_of(size, torch.bfloat16)
     kept, anew = "prefix kept", "prefix computed anew"
     arms = [
         _arm(kept, partial(_count, ours, requests, 16, Pace(prefix_bytes=256 * _MIB))),
@@ -157,7 +157,7 @@ def _same_texts(size: Size, dtypes: Sequence[torch.dtype], *, is_quick: bool) ->
     strangers = ragged(2 * count, 3, 200, size, seed=9)
     arms, ratios = [], []
     for dtype in dtypes:
-        name, language = str(dtype).removeprefix("torch."), language_of(size, dtype, 8)
+        name, language = str(dtype).removeprefix("torch."), language_of(size, dtype)
         alone = [write(language, [request], 8, seeds=[i])[0] for i, request in enumerate(requests)]
         shares = [_share(alone, texts) for texts in _companies(language, requests, strangers)]
         arms.append(Measured(name, tuple(shares)))
@@ -188,7 +188,7 @@ def _share(alone: Sequence[str], texts: Sequence[str]) -> float:
     return sum(one == other for one, other in zip(alone, texts, strict=True)) / len(alone)
 
 
-def language_of(size: Size, dtype: torch.dtype, slots: int) -> Language:
+def language_of(size: Size, dtype: torch.dtype) -> Language:
     """The random model as our engine would load it, with texts that never end by themselves."""
     model = quicken(random_gpt2(size, dtype))
     return Language("random", model, Words(), "cpu", 1024, frozenset(), 0)
