@@ -124,6 +124,21 @@ def bloom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def text_engine(text_folder: Path, entry: Callable[..., ModelEntry]) -> Callable[..., Any]:
+    """A loaded text engine on the tiny model, with other values of its registry entry."""
+
+    def make(**values: Any) -> Any:
+        from genfarm_workers.engines.text import TextEngine
+
+        options = {"source": str(text_folder), "dtype": "float32", **values}
+        engine = TextEngine(entry("tiny", "text-generation", "text", **options))
+        engine.load()
+        return engine
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Stable Diffusion pipeline that draws 32x32."""

@@ -30,26 +30,15 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def make(text_folder: Path, entry: Callable[..., ModelEntry]) -> Making:
-    def engine_of(**values: Any) -> TextEngine:
-        options = {"source": str(text_folder), "dtype": "float32", **values}
-        engine = TextEngine(entry("tiny", "text-generation", "text", **options))
-        engine.load()
-        return engine
-
-    return engine_of
-
-
 def some_ids(count: int, start: int = 0) -> list[int]:
     return [(31 * place + 7) % 300 + 1 for place in range(start, start + count)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_logits_are_bit_equal_whether_the_prefix_was_kept_or_computed(
-    make: Making, dtype: str
+    text_engine: Making, dtype: str
 ) -> None:
-    language = make(dtype=dtype)._language
+    language = text_engine(dtype=dtype)._language
     anew, keeping = SlotDecoder(language, 2), SlotDecoder(language, 2, Pace(prefix_bytes=2**24))
     keeping.prefill(some_ids(200), [0])
     computed = keeping.work.computed
@@ -78,10 +67,10 @@ def test_a_prefix_is_found_by_all_its_tokens_and_the_oldest_goes_first() -> None
 
 @pytest.mark.parametrize(("dtype", "steps"), [("float32", 7), ("bfloat16", 4)])
 def test_several_steps_a_look_write_what_single_steps_write(
-    make: Making, claim: Claimer, run: Runner, dtype: str, steps: int
+    text_engine: Making, claim: Claimer, run: Runner, dtype: str, steps: int
 ) -> None:
     """By the step that a GPU captures: the same buffers, kernels for all rows alike."""
-    engine = make(dtype=dtype)
+    engine = text_engine(dtype=dtype)
     claims = [claim(f"t{i}", "text-generation", "tiny", **way) for i, way in enumerate(WAYS)]
     single = run(engine, claims)
     engine._decoder = SlotDecoder(engine._language, 4, Pace(steps=steps, is_uniform=True))
@@ -91,10 +80,10 @@ def test_several_steps_a_look_write_what_single_steps_write(
 
 
 def test_an_end_of_text_within_a_look_ends_the_row_there(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
     """Any token may be made the end of text: the text is cut at it, with any number of steps."""
-    engine = make()
+    engine = text_engine()
     one = claim("t", "text-generation", "tiny", prompt="The", seed=1, max_new_tokens=30)
     engine.admit([one])
     engine.step(0.0)
@@ -113,8 +102,10 @@ def test_an_end_of_text_within_a_look_ends_the_row_there(
     assert outputs[0].metrics["output_tokens"] <= 10
 
 
-def test_a_watched_task_shows_its_tokens_and_the_text_so_far(make: Making, claim: Claimer) -> None:
-    engine = make()
+def test_a_watched_task_shows_its_tokens_and_the_text_so_far(
+    text_engine: Making, claim: Claimer
+) -> None:
+    engine = text_engine()
     one = claim("t", "text-generation", "tiny", prompt="The", n=2, max_new_tokens=12)
     engine.admit([one])
     seen = []
@@ -130,9 +121,9 @@ def test_a_watched_task_shows_its_tokens_and_the_text_so_far(make: Making, claim
 
 
 def test_the_work_counts_what_was_computed_and_what_a_task_needed(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make(slots=4)
+    engine = text_engine(slots=4)
     one = claim("t", "text-generation", "tiny", prompt="A dog", max_new_tokens=5, seed=3)
     output = run(engine, [one])["t"]
     prompt, drawn = output.metrics["prompt_tokens"], output.metrics["output_tokens"]
@@ -180,9 +171,9 @@ def test_a_task_leaves_a_whole_batch_between_two_of_its_tokens(
 
 
 def test_rows_that_wait_in_the_engine_for_a_near_length_write_the_same(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    choosing, plain = make(slots=2, limits={"look_ahead": 6}), make(slots=2)
+    choosing, plain = text_engine(slots=2, limits={"look_ahead": 6}), text_engine(slots=2)
     assert choosing.free_rows("tiny") == 8
     claims = [
         claim(f"t{i}", "text-generation", "tiny", prompt=TEXTS[i % 3] * (1 + i % 4), seed=i)
@@ -196,9 +187,9 @@ def test_rows_that_wait_in_the_engine_for_a_near_length_write_the_same(
 
 
 def test_another_size_is_taken_without_running_the_model(
-    make: Making, monkeypatch: pytest.MonkeyPatch
+    text_engine: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = make()
+    engine = text_engine()
     monkeypatch.setattr(engine._language.model, "forward", None)
     engine.resize(8)
     assert engine.free_rows("tiny") == 8
@@ -206,11 +197,11 @@ def test_another_size_is_taken_without_running_the_model(
 
 
 def test_memory_that_is_short_at_load_is_no_reason_for_whole_batches(
-    make: Making, monkeypatch: pytest.MonkeyPatch
+    text_engine: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def short(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
 
     monkeypatch.setattr(SlotDecoder, "decode", short)
     with pytest.raises(torch.OutOfMemoryError):
-        make()
+        text_engine()

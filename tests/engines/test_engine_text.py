@@ -29,22 +29,11 @@ MIXED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def make(text_folder: Path, entry: Callable[..., ModelEntry]) -> Making:
-    def engine_of(**values: Any) -> TextEngine:
-        options = {"source": str(text_folder), "dtype": "float32", **values}
-        engine = TextEngine(entry("tiny", "text-generation", "text", **options))
-        engine.load()
-        return engine
-
-    return engine_of
-
-
 @pytest.mark.parametrize(("dtype", "slots"), [("float32", 7), ("bfloat16", 8)])
 def test_a_text_is_the_same_alone_and_in_mixed_company(
-    make: Making, claim: Claimer, run: Runner, dtype: str, slots: int
+    text_engine: Making, claim: Claimer, run: Runner, dtype: str, slots: int
 ) -> None:
-    engine = make(dtype=dtype, slots=slots)
+    engine = text_engine(dtype=dtype, slots=slots)
     claims = [claim(f"t{i}", "text-generation", "tiny", **values) for i, values in enumerate(MIXED)]
     together = run(engine, claims)
     backwards = run(engine, claims[::-1])
@@ -55,9 +44,9 @@ def test_a_text_is_the_same_alone_and_in_mixed_company(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_logits_of_a_row_are_bit_equal_beside_a_far_longer_neighbour(
-    make: Making, dtype: torch.dtype
+    text_engine: Making, dtype: torch.dtype
 ) -> None:
-    engine = make(dtype=str(dtype).removeprefix("torch."), slots=8)
+    engine = text_engine(dtype=str(dtype).removeprefix("torch."), slots=8)
     decoder = SlotDecoder(engine._language, 8)
 
     def logits_of_first(columns: list[int]) -> torch.Tensor:
@@ -72,8 +61,10 @@ def test_logits_of_a_row_are_bit_equal_beside_a_far_longer_neighbour(
     assert torch.equal(alone, beside)
 
 
-def test_greedy_slots_write_what_generate_writes(make: Making, claim: Claimer, run: Runner) -> None:
-    engine = make()
+def test_greedy_slots_write_what_generate_writes(
+    text_engine: Making, claim: Claimer, run: Runner
+) -> None:
+    engine = text_engine()
     language = engine._language
     claims = [
         claim(f"t{i}", "text-generation", "tiny", prompt=text, temperature=0.0, max_new_tokens=50)
@@ -90,9 +81,9 @@ def test_greedy_slots_write_what_generate_writes(make: Making, claim: Claimer, r
 
 
 def test_the_likeliest_of_one_is_greedy_whatever_the_temperature(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
+    engine = text_engine()
     greedy = claim("greedy", "text-generation", "tiny", prompt="The", temperature=0.0)
     narrow = claim("narrow", "text-generation", "tiny", prompt="The", temperature=3.0, top_k=1)
     outputs = run(engine, [greedy, narrow])
@@ -100,9 +91,9 @@ def test_the_likeliest_of_one_is_greedy_whatever_the_temperature(
 
 
 def test_seeds_give_different_texts_and_continuations_differ(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
+    engine = text_engine()
     claims = [
         claim(f"s{i}", "text-generation", "tiny", prompt="The", seed=i, n=4, max_new_tokens=24)
         for i in range(5)
@@ -114,17 +105,17 @@ def test_seeds_give_different_texts_and_continuations_differ(
 
 
 def test_the_first_of_n_is_the_text_of_n_equal_one(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
+    engine = text_engine()
     one = claim("one", "text-generation", "tiny", prompt="The", seed=9)
     many = claim("many", "text-generation", "tiny", prompt="The", seed=9, n=3)
     outputs = run(engine, [one, many])
     assert outputs["many"].output["texts"][0] == outputs["one"].output["text"]  # type: ignore[index]
 
 
-def test_more_continuations_than_slots_still_finish(make: Making, claim: Claimer) -> None:
-    engine = make(slots=4)
+def test_more_continuations_than_slots_still_finish(text_engine: Making, claim: Claimer) -> None:
+    engine = text_engine(slots=4)
     wide = claim("w", "text-generation", "tiny", prompt="The", n=11, max_new_tokens=5)
     engine.admit([wide])
     outputs = []
@@ -134,8 +125,8 @@ def test_more_continuations_than_slots_still_finish(make: Making, claim: Claimer
     assert engine.free_rows("tiny") == 4
 
 
-def test_joining_a_running_batch_changes_nothing(make: Making, claim: Claimer) -> None:
-    engine = make()
+def test_joining_a_running_batch_changes_nothing(text_engine: Making, claim: Claimer) -> None:
+    engine = text_engine()
     first = claim("a", "text-generation", "tiny", prompt=TEXTS[0], seed=1)
     second = claim("b", "text-generation", "tiny", prompt=TEXTS[1] * 3, seed=2)
 
@@ -153,8 +144,10 @@ def test_joining_a_running_batch_changes_nothing(make: Making, claim: Claimer) -
     assert texts_of((5, first), (0, second)) == apart
 
 
-def test_a_dropped_task_leaves_its_slot_and_never_comes_back(make: Making, claim: Claimer) -> None:
-    engine = make()
+def test_a_dropped_task_leaves_its_slot_and_never_comes_back(
+    text_engine: Making, claim: Claimer
+) -> None:
+    engine = text_engine()
     kept = claim("kept", "text-generation", "tiny", prompt="The", max_new_tokens=8)
     gone = claim("gone", "text-generation", "tiny", prompt="The", n=3)
     engine.admit([gone, kept])
@@ -168,9 +161,9 @@ def test_a_dropped_task_leaves_its_slot_and_never_comes_back(make: Making, claim
 
 
 def test_the_text_ends_before_the_first_stop_string(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
+    engine = text_engine()
     free = claim("free", "text-generation", "tiny", prompt="The", seed=3)
     text = run(engine, [free])["free"].output["text"]  # type: ignore[index]
     early, late = text[20:24], text[30:33]
@@ -182,9 +175,9 @@ def test_the_text_ends_before_the_first_stop_string(
 
 
 def test_a_text_with_stop_strings_that_never_come_is_the_free_text(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
+    engine = text_engine()
     values = [{"prompt": TEXTS[2], "seed": seed, "temperature": 2.0} for seed in range(8)]
     free = [claim(f"f{i}", "text-generation", "tiny", **v) for i, v in enumerate(values)]
     never = ["\x01never"]
@@ -197,9 +190,9 @@ def test_a_text_with_stop_strings_that_never_come_is_the_free_text(
 
 
 def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make()
+    engine = text_engine()
     long = claim("long", "text-generation", "tiny", prompt="x" * 200, max_new_tokens=100)
     fits = claim("fits", "text-generation", "tiny", prompt="x" * 200, max_new_tokens=56)
     outputs = run(engine, [long, fits])
@@ -213,9 +206,9 @@ def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
 
 
 def test_a_limit_in_the_registry_narrows_the_context(
-    make: Making, claim: Claimer, run: Runner
+    text_engine: Making, claim: Claimer, run: Runner
 ) -> None:
-    engine = make(limits={"context": 64})
+    engine = text_engine(limits={"context": 64})
     outputs = run(engine, [claim("t", "text-generation", "tiny", prompt="x" * 10)])
     assert outputs["t"].failure is not None
 
