@@ -19,7 +19,17 @@ from genfarm_shared.tasks import Artifact
 
 #: What `put` calls a file: nothing else is ever read, so that a forged row reaches no other.
 NAME = re.compile(r"[0-9a-f]+/[0-9a-f]+\.[a-z0-9]{1,8}")
-SUFFIXES = {"image/png": ".png", "text/plain": ".txt", "application/json": ".json"}
+SUFFIXES = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+    "audio/wav": ".wav",
+    "audio/flac": ".flac",
+    "video/mp4": ".mp4",
+    "text/plain": ".txt",
+    "application/json": ".json",
+}
 
 
 class ArtifactStore:

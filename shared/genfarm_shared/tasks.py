@@ -111,6 +111,9 @@ class Claim:
     seed: int
     #: Its group, when it was in hand as an engine crashed and must run apart from others.
     suspect: str | None = None
+    #: Contents of the files that its parameters name (`Params.files`), by parameter. Filled in
+    #: between the claim and the engine.
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 import genfarm.submission
 from genfarm import Farm, InvalidTask, JobConflict, Unreachable
-from genfarm_shared.kinds import MAX_SEED
+from genfarm_shared.kinds.params import MAX_SEED
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import State, Task
 

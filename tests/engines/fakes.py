@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from genfarm_shared.tasks import Claim
-from genfarm_workers.engines import Engine, Glimpse, Output, Work
+from genfarm_workers.engines import Engine, Glimpse, Output, Picture, Work
 
 Claimer = Callable[..., Claim]
 Runner = Callable[[Engine, Sequence[Claim]], dict[str, Output]]
@@ -13,6 +13,14 @@ TEXTS = [
     "Every morning the old fox walked to the garden, and was glad.",
     "Grüße aus München: ein Bär, zwei Äpfel, drei Öfen.",
 ]
+
+
+def pictures_of(output: Output) -> list[Picture]:
+    """The pictures of an output that did not fail."""
+    assert output.failure is None, output.failure
+    pictures = [media for media in output.files if isinstance(media, Picture)]
+    assert len(pictures) == len(output.files)
+    return pictures
 
 
 class FakeEngine:

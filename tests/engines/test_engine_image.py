@@ -18,7 +18,7 @@ from genfarm_workers.engines.image import ImageEngine
 from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.whole import WholeEasel
 
-from .fakes import Claimer, Runner
+from .fakes import Claimer, Runner, pictures_of
 
 Making = Callable[..., ImageEngine]
 LIMITS = {"steps": 2, "guidance_scale": 4.0, "size": [32, 32]}
@@ -37,7 +37,7 @@ def make(image_folder: Path, entry: Callable[..., ModelEntry]) -> Making:
 
 def bytes_of(output: Output) -> list[bytes]:
     assert output.failure is None
-    return [picture.rgb for picture in output.pictures]
+    return [picture.rgb for picture in pictures_of(output)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -82,7 +82,7 @@ def test_an_output_names_what_it_was_drawn_with(make: Making, claim: Claimer, ru
         "scheduler": "ddim",
         "seeds": [5],
     }
-    picture = outputs["own"].pictures[0]
+    picture = pictures_of(outputs["own"])[0]
     assert (picture.width, picture.height, len(picture.rgb)) == (48, 32, 48 * 32 * 3)
 
 
@@ -103,7 +103,7 @@ def test_more_pictures_than_slots_still_finish(make: Making, claim: Claimer) -> 
     outputs = []
     while engine.wakes_at(0.0) is not None:
         outputs += engine.step(0.0)
-    assert [len(output.pictures) for output in outputs] == [5]
+    assert [len(output.files) for output in outputs] == [5]
 
 
 @pytest.fixture

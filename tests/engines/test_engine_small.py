@@ -9,13 +9,13 @@ from typing import get_args
 import pytest
 
 from genfarm_shared.drill import answer, pixels
-from genfarm_shared.kinds import Drill
+from genfarm_shared.kinds.demos import Drill
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.drill import FAULTS, TOO_MANY, DrillEngine
 from genfarm_workers.engines.floats import CHUNK, FloatsEngine
 from genfarm_workers.engines.sleep import SleepEngine
 
-from .fakes import Claimer, Runner
+from .fakes import Claimer, Runner, pictures_of
 
 Entry = Callable[..., ModelEntry]
 
@@ -91,7 +91,9 @@ def test_a_drill_answers_what_anybody_can_compute(
     assert [outputs[str(i)].output for i in range(3)] == [
         {"answer": answer(i, "x")} for i in range(3)
     ]
-    assert [outputs[str(i)].pictures[0].rgb for i in range(3)] == [pixels(i, "x") for i in range(3)]
+    assert [pictures_of(outputs[str(i)])[0].rgb for i in range(3)] == [
+        pixels(i, "x") for i in range(3)
+    ]
 
 
 def test_a_drill_goes_wrong_for_as_many_attempts_as_it_was_asked_to(

@@ -17,7 +17,7 @@ from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.stepwise import StepEasel
 from genfarm_workers.engines.whole import WholeEasel
 
-from .fakes import Claimer, Runner
+from .fakes import Claimer, Runner, pictures_of
 
 Making = Callable[..., ImageEngine]
 LIMITS = {"steps": 3, "guidance_scale": 4.0, "size": [32, 32]}
@@ -57,7 +57,7 @@ def easel_of(engine: ImageEngine) -> StepEasel:
 
 def rgb_of(output: Output) -> bytes:
     assert output.failure is None
-    return output.pictures[0].rgb
+    return pictures_of(output)[0].rgb
 
 
 Stock = Callable[[ImageEngine, Claim], bytes]

@@ -94,15 +94,15 @@ def test_an_unknown_kind_lists_the_known_ones() -> None:
 
 
 def test_checked_parameters_pass_the_check_again() -> None:
-    given_params = {
-        "text-generation": "x",
-        "text-to-image": "x",
+    inputs = {
         "sleep": 1.0,
         "batch-floats": [1.0],
-        "drill": "x",
+        "unconditional-image-generation": 2,
+        "image-classification": f"ab/{'ab' * 32}.png",
+        "image-to-text": f"ab/{'ab' * 32}.png",
     }
     for kind in KINDS.values():
-        once = check_params(kind, {kind.params.main: given_params[kind.name]})
+        once = check_params(kind, {kind.params.main: inputs.get(kind.name, "x")})
         assert check_params(kind, once.model_dump(mode="json")) == once
 
 
@@ -125,3 +125,18 @@ def test_artefacts_are_named_by_content_and_kept_once(tmp_path: Path) -> None:
     assert [path.name for path in kept] == [f"{first.sha256}.png"]
     with pytest.raises(NotFound, match="GENFARM_ARTIFACTS"):
         files.read("00/0000.png")
+
+
+def test_a_file_is_named_by_its_content_and_never_by_a_path() -> None:
+    kind = find_kind("image-classification")
+    for name in ("/etc/passwd", "../../secret.png", "http://host/x.png", f"ab/{'ab' * 32}/x.png"):
+        with pytest.raises(InvalidTask, match="image="):
+            check_params(kind, {"image": name})
+
+
+def test_an_embedding_is_of_a_text_or_of_a_picture() -> None:
+    kind = find_kind("feature-extraction")
+    with pytest.raises(InvalidTask, match="either text or image"):
+        check_params(kind, {})
+    with pytest.raises(InvalidTask, match="either text or image"):
+        check_params(kind, {"text": "x", "image": f"ab/{'ab' * 32}.png"})

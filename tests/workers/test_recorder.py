@@ -7,8 +7,9 @@ from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
 from genfarm_shared.tasks import Failure, State
+from genfarm_workers.encoding import encode_png
 from genfarm_workers.engines import Output, Picture
-from genfarm_workers.recorder import Ended, Recorder, RecorderThread, encode_png
+from genfarm_workers.recorder import Ended, Recorder, RecorderThread
 from tests.shared.farmyard import add_job, add_worker, ids, states
 
 

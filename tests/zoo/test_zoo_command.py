@@ -9,12 +9,7 @@ import pytest
 
 from genfarm_workers import zoo
 from genfarm_workers.zoo.__main__ import main
-from genfarm_workers.zoo.digits.train import train_digits
-from genfarm_workers.zoo.judge_train import train_judge
-from genfarm_workers.zoo.stories.train import train_stories
 from genfarm_workers.zoo.training import Plan, read_training
-
-TRAINERS = {"judge": train_judge, "digits": train_digits, "stories": train_stories}
 
 
 def weights(directory: Path) -> dict[str, bytes]:
@@ -22,10 +17,10 @@ def weights(directory: Path) -> dict[str, bytes]:
     return {str(file.relative_to(directory)): file.read_bytes() for file in found}
 
 
-@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize("name", zoo.NAMES)
 def test_the_same_seed_and_steps_give_the_same_weights(name: str, tmp_path: Path) -> None:
     for run in ("first", "second"):
-        TRAINERS[name](Plan(tmp_path / run, seed=5, steps=2, threads=1))
+        zoo.room(name).train(Plan(tmp_path / run, seed=5, steps=2, threads=1))
     assert weights(tmp_path / "first")
     assert weights(tmp_path / "first") == weights(tmp_path / "second")
 

@@ -16,7 +16,7 @@
                       {"op": "stepping", "model": key}        when it is another than before
                       {"op": "shortage", "model": key, "ceilings": {batch key: tasks}}
                       {"op": "lost", "reason": s}             the device; the process ends
-                      {"op": "outputs", "outputs": [...]}     pixels follow as blobs
+                      {"op": "outputs", "outputs": [...]}     pixels, samples as blobs
                       {"op": "glimpses", "glimpses": [...]}   of watched tasks; pixels as blobs
                       {"op": "alive", "spent": {account: s}}  progress, a few times a second
 
@@ -38,12 +38,20 @@ from operator import attrgetter
 from typing import Any
 
 from genfarm_shared.tasks import Claim, Failure
-from genfarm_workers.engines import Glimpse, Output, Picture
+from genfarm_workers.engines import Clip, Glimpse, Media, Output, Picture, Sound
 
 #: Bytes read at a time; a socket's buffer holds some 200 KiB.
 CHUNK = 1 << 18
 
 _LENGTH = struct.Struct("!Q")
+
+#: What may follow an output: its class by name, and the field that travels as a blob.
+_MEDIA: Mapping[str, tuple[type[Any], str]] = {
+    "picture": (Picture, "rgb"),
+    "sound": (Sound, "samples"),
+    "clip": (Clip, "rgb"),
+}
+_NAMES = {made: name for name, (made, _) in _MEDIA.items()}
 
 #: The values of a claim in the order of its fields: `asdict` copies what it finds, and takes ten
 #: times longer than the JSON.
@@ -65,12 +73,12 @@ class Pipe:
         self.send({"op": "admit", "claims": [*map(_values_of_claim, claims)]})
 
     def send_outputs(self, outputs: Sequence[Output]) -> None:
-        pictures = [picture for output in outputs for picture in output.pictures]
+        blobs = [_blob(media) for output in outputs for media in output.files]
         heads = [_head(output) for output in outputs]
-        self._send_with(pictures, {"op": "outputs", "outputs": heads})
+        self._send_with(blobs, {"op": "outputs", "outputs": heads})
 
     def send_glimpses(self, glimpses: Sequence[Glimpse]) -> None:
-        pictures = [glimpse.picture for glimpse in glimpses if glimpse.picture is not None]
+        pictures = [glimpse.picture.rgb for glimpse in glimpses if glimpse.picture is not None]
         heads = [{**asdict(glimpse), "picture": _size(glimpse.picture)} for glimpse in glimpses]
         self._send_with(pictures, {"op": "glimpses", "glimpses": heads})
 
@@ -103,10 +111,10 @@ class Pipe:
     def close(self) -> None:
         self._connection.close()
 
-    def _send_with(self, pictures: Sequence[Picture], message: Mapping[str, Any]) -> None:
-        self.send({**message, "blobs": len(pictures)})
-        for picture in pictures:
-            self._write(picture.rgb)
+    def _send_with(self, blobs: Sequence[bytes], message: Mapping[str, Any]) -> None:
+        self.send({**message, "blobs": len(blobs)})
+        for blob in blobs:
+            self._write(blob)
 
     def _is_complete(self) -> bool:
         """Take frames from what has arrived, until a message is whole."""
@@ -144,23 +152,44 @@ class Pipe:
 
 
 def _head(output: Output) -> tuple[object, ...]:
-    """An output without its pixels, as `_output` takes it."""
-    sizes = [(picture.width, picture.height) for picture in output.pictures]
+    """An output without its pixels and samples, as `_output` takes it."""
+    files = [_form(media) for media in output.files]
     failure = asdict(output.failure) if output.failure is not None else None
-    return output.task_id, output.output, sizes, failure, output.metrics
+    return output.task_id, output.output, files, failure, output.metrics
 
 
-def _output(
+def _output(  # the parts of a head, and what came behind it
     blobs: Iterator[bytes],
     task_id: str,
     output: dict[str, Any] | None,
-    sizes: Sequence[tuple[int, int]],
+    files: Sequence[tuple[str, dict[str, Any]]],
     failure: dict[str, Any] | None,
     metrics: dict[str, Any],
 ) -> Output:
-    pictures = [Picture(width, height, next(blobs)) for width, height in sizes]
+    media = [_media(name, form, next(blobs)) for name, form in files]
     failed = Failure(**failure) if failure is not None else None
-    return Output(task_id, output, pictures, failed, metrics)
+    return Output(task_id, output, media, failed, metrics)
+
+
+def _form(media: Media) -> tuple[str, dict[str, Any]]:
+    """What it is, and all of it but its blob."""
+    name = _NAMES[type(media)]
+    _, blob = _MEDIA[name]
+    told = {field.name: getattr(media, field.name) for field in fields(media)}
+    del told[blob]
+    return name, told
+
+
+def _blob(media: Media) -> bytes:
+    _, blob = _MEDIA[_NAMES[type(media)]]
+    found: bytes = getattr(media, blob)
+    return found
+
+
+def _media(name: str, form: dict[str, Any], content: bytes) -> Media:
+    made, blob = _MEDIA[name]
+    media: Media = made(**form, **{blob: content})
+    return media
 
 
 def _glimpse(head: dict[str, Any], blobs: Iterator[bytes]) -> Glimpse:

@@ -4,7 +4,6 @@ A crash between the two leaves a file that nothing names, never a row without
 its file. Knows no engine and no queue.
 """
 
-import io
 import json
 import logging
 import queue
@@ -14,21 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from PIL import Image
-
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
 from genfarm_shared.tasks import Artifact, Claim, Failure, Outcome
-from genfarm_workers.engines import Output, Picture
+from genfarm_workers.encoding import encode
+from genfarm_workers.engines import Media, Output
 from genfarm_workers.patience import insist
 
 log = logging.getLogger(__name__)
 
 #: Outcomes that one commit takes at most; more only lengthens the write lock, some 30 ms.
 COMMIT_MOST = 512
-#: PNG effort: level 1 costs half the CPU of level 6 and some 15 % more bytes.
-PNG_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Recorder:
         """Write artefacts and outcomes. Raises Unreachable; calling again is then safe."""
         outcome = partial(self._outcome, is_sound=_are_sound([one.output for one in ended]))
         # Handing a task to a thread costs more than all else that is done for one without files.
-        each = self._pool.map if any(one.output.pictures for one in ended) else map
+        each = self._pool.map if any(one.output.files for one in ended) else map
         outcomes = list(each(outcome, ended))
         return self._store.commit(outcomes, self._worker_id, max_attempts=self._max_attempts)
 
@@ -76,13 +72,13 @@ class Recorder:
             task_id=claim.task_id,
             attempt=claim.attempt,
             output=None if failure else output.output,
-            artifacts=() if failure else tuple(map(self._keep, output.pictures)),
+            artifacts=() if failure else tuple(map(self._keep, output.files)),
             failure=failure,
             metrics=output.metrics,
         )
 
-    def _keep(self, picture: Picture) -> Artifact:
-        return self._artifacts.put(encode_png(picture), "image/png")
+    def _keep(self, media: Media) -> Artifact:
+        return self._artifacts.put(*encode(media))
 
 
 def _are_sound(outputs: Sequence[Output]) -> bool:
@@ -122,14 +118,6 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _texts(part)
-
-
-def encode_png(picture: Picture) -> bytes:
-    """The picture as PNG; equal pixels give equal bytes."""
-    image = Image.frombytes("RGB", (picture.width, picture.height), picture.rgb)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=PNG_LEVEL)
-    return buffer.getvalue()
 
 
 class RecorderThread(threading.Thread):

@@ -17,9 +17,9 @@ from genfarm_shared.kinds import batch_key, check_params, find_kind
 from genfarm_shared.tasks import Claim
 from genfarm_workers.benchmark.lines import answer_lines
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.encoding import encode
 from genfarm_workers.engines import Engine, Output
 from genfarm_workers.engines.registry import build
-from genfarm_workers.recorder import encode_png
 
 
 class Bare:
@@ -91,7 +91,7 @@ def make_claim(entry: ModelEntry, place: int, values: Mapping[str, Any]) -> Clai
 
 def digest(output: Output) -> str:
     """Equal for equal outputs: JSON and files. `benchmark/farm.py` makes it of the rows."""
-    files = [hashlib.sha256(encode_png(picture)).hexdigest() for picture in output.pictures]
+    files = [hashlib.sha256(encode(media)[0]).hexdigest() for media in output.files]
     said = json.dumps([output.output, files], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
 

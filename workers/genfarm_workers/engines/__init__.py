@@ -23,13 +23,44 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """Samples on their way out of an engine."""
+
+    #: Samples a second.
+    rate: int
+    channels: int
+    #: 16-bit signed, little-endian, the channels of a moment side by side.
+    samples: bytes
+    #: `wav` or `flac`.
+    format: str = "wav"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A moving picture on its way out of an engine."""
+
+    width: int
+    height: int
+    #: Frames a second.
+    fps: int
+    #: Row-major RGB, frame behind frame, `frames * height * width * 3` bytes.
+    rgb: bytes
+    #: `gif` or `mp4`.
+    format: str = "gif"
+
+
+#: What becomes a file of the artefact store.
+Media = Picture | Sound | Clip
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """How one task ended on the engine: an output or a failure."""
 
     task_id: str
     #: JSON-ready; None when it failed.
     output: dict[str, Any] | None = None
-    pictures: Sequence[Picture] = ()
+    files: Sequence[Media] = ()
     failure: Failure | None = None
     #: `batch_size` (tasks that shared the device call), `engine_seconds`, and counts such
     #: as `output_tokens`.

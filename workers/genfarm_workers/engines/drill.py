@@ -94,7 +94,7 @@ def _output(claim: Claim) -> Output:
         said = float("nan")
     drawn = [Picture(SIDE, SIDE, pixels(seed, text))] if claim.params["picture"] else []
     spoken = {"texts": [answer(seed, text)]} if claim.params["aloud"] else {}
-    return Output(claim.task_id, output={"answer": said, **spoken}, pictures=drawn)
+    return Output(claim.task_id, output={"answer": said, **spoken}, files=drawn)
 
 
 def _glimpse(claim: Claim, left: float) -> Glimpse:

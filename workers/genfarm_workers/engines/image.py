@@ -121,7 +121,7 @@ class ImageEngine:
             "scheduler": self._painter.scheduler_name(claim.params.get("scheduler")),
             "seeds": [derive_seed(claim.seed, k) for k in range(len(pictures))],
         }
-        return Output(claim.task_id, output=output, pictures=shown)
+        return Output(claim.task_id, output=output, files=shown)
 
     def _rows_of(self, claim: Claim) -> list[Row]:
         params = claim.params

@@ -58,10 +58,10 @@ def _train(options: argparse.Namespace) -> None:
     from genfarm_workers.zoo.cards import write_card
     from genfarm_workers.zoo.training import Plan
 
-    train, default_steps = _trainer(options.name)
+    room = zoo.room(options.name)
     out: Path = options.out or zoo.path(options.name)
-    train(Plan(out, options.seed, options.steps or default_steps, options.threads))
-    metrics = _measurer(options.name)(out)
+    room.train(Plan(out, options.seed, options.steps or room.DEFAULT_STEPS, options.threads))
+    metrics = room.measure(out)
     write_card(out, metrics)
     _show(asdict(metrics))
 
@@ -73,7 +73,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     directory: Path = options.weights or zoo.path(options.name)
-    metrics = _measurer(options.name)(directory)
+    metrics = zoo.room(options.name).measure(directory)
     if options.card:
         write_card(directory, metrics)
     if options.json:
@@ -86,36 +86,6 @@ def _recognise(options: argparse.Namespace) -> None:
     from genfarm_workers.zoo.digits.evaluate import recognise_saved
 
     _say(json.dumps(recognise_saved(options.metadata)))
-
-
-def _trainer(name: str) -> tuple[Callable[..., None], int]:
-    """What trains the model, and its default number of steps."""
-    if name == "judge":
-        from genfarm_workers.zoo import judge_train
-
-        return judge_train.train_judge, judge_train.DEFAULT_STEPS
-    if name == "digits":
-        from genfarm_workers.zoo.digits import train as digits_train
-
-        return digits_train.train_digits, digits_train.DEFAULT_STEPS
-    from genfarm_workers.zoo.stories import train as stories_train
-
-    return stories_train.train_stories, stories_train.DEFAULT_STEPS
-
-
-def _measurer(name: str) -> Callable[[Path], Any]:
-    """What measures the model; it returns the metrics' dataclass."""
-    if name == "judge":
-        from genfarm_workers.zoo.judge_train import measure_judge
-
-        return measure_judge
-    if name == "digits":
-        from genfarm_workers.zoo.digits.evaluate import measure_digits
-
-        return measure_digits
-    from genfarm_workers.zoo.stories.evaluate import measure_stories
-
-    return measure_stories
 
 
 def _show(metrics: dict[str, Any]) -> None:

@@ -1,0 +1,130 @@
+"""What engines share that run a batch from beginning to end: a GAN, a classifier, a captioner.
+
+A task is cut into rows (its `n`); a step takes as many rows as the model has
+slots, of one batch key, and a task ends with its last row. Subclasses fill a
+short batch up to `slots` rows, because a row's bytes may depend on the size of
+its batch, though never on its mates. Knows no model.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from genfarm_shared.tasks import Claim, Failure
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines import Glimpse, Output, Work
+from genfarm_workers.engines.noise import derive_seed
+from genfarm_workers.engines.registry import Tick, no_tick
+
+#: What one row becomes.
+Piece = TypeVar("Piece")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One row of a task."""
+
+    claim: Claim
+    #: Its place among the task's rows, from 0.
+    k: int
+
+    @property
+    def seed(self) -> int:
+        """Differs from row to row of a task; that of row 0 is the task's own."""
+        return derive_seed(self.claim.seed, self.k)
+
+
+class BatchEngine(ABC, Generic[Piece]):
+    """Each step runs one batch. Subclasses say how to load, to check, to run and to finish."""
+
+    def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
+        self.entry = entry
+        self.slots = entry.slots
+        self.work = Work()
+        self.device = device
+        #: For subclasses whose `run` takes longer than a second: a sign of life between two
+        #: device calls. Tasks may be dropped within it, see `is_wanted`.
+        self.tick = tick
+        self._claims: dict[str, Claim] = {}
+        self._pieces: dict[str, list[Piece]] = {}
+        self._rows: deque[Row] = deque()
+        self._failed: list[Output] = []
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load weights and warm up. Raises ModelUnavailable, saying what is missing."""
+
+    def refusal(self, claim: Claim) -> Failure | None:
+        """Why this model cannot run those parameters; None when it can."""
+        return None
+
+    @abstractmethod
+    def run(self, rows: Sequence[Row]) -> Sequence[Piece]:
+        """A piece for each of at most `slots` rows of one batch key, in their order."""
+
+    @abstractmethod
+    def finish(self, claim: Claim, pieces: Sequence[Piece]) -> Output:
+        """The task's output from the pieces of its rows, in their order."""
+
+    def is_wanted(self, row: Row) -> bool:
+        """Whether the row's task is still to be run."""
+        return self._claims.get(row.claim.task_id) is row.claim
+
+    def resize(self, rows: int) -> None:
+        self.slots = rows
+
+    def free_rows(self, batch_key: str) -> int:
+        alike = all(claim.batch_key == batch_key for claim in self._claims.values())
+        return max(0, self.slots - len(self._rows)) if alike else 0
+
+    def admit(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self._claims[claim.task_id] = claim
+            refused = self.refusal(claim)
+            if refused is not None:
+                self._failed.append(Output(claim.task_id, failure=refused))
+                continue
+            self._pieces[claim.task_id] = []
+            self._rows.extend(Row(claim, k) for k in range(claim.rows))
+
+    def step(self, now: float) -> list[Output]:
+        done, self._failed = self._failed, []
+        rows = [self._rows.popleft() for _ in range(min(self.slots, len(self._rows)))]
+        if rows:
+            self.work.add(computed=self.slots, useful=len(rows))
+            for row, piece in zip(rows, self.run(rows), strict=True):
+                if self.is_wanted(row):
+                    self._pieces[row.claim.task_id].append(piece)
+                    done += self._ended(row.claim)
+        for output in done:
+            self._claims.pop(output.task_id, None)
+        return done
+
+    def wakes_at(self, now: float) -> float | None:
+        return now if self._claims else None
+
+    def drop(self, task_ids: Sequence[str]) -> None:
+        gone = set(task_ids)
+        for task_id in gone:
+            self._claims.pop(task_id, None)
+            self._pieces.pop(task_id, None)
+        self._rows = deque(row for row in self._rows if row.claim.task_id not in gone)
+        self._failed = [output for output in self._failed if output.task_id not in gone]
+
+    def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:
+        """Rows that are done, of tasks with several."""
+        held: Mapping[str, list[Piece]] = self._pieces
+        return [
+            Glimpse(task_id, len(held[task_id]), self._claims[task_id].rows)
+            for task_id in task_ids
+            if task_id in held and task_id in self._claims
+        ]
+
+    def _ended(self, claim: Claim) -> list[Output]:
+        pieces = self._pieces[claim.task_id]
+        if len(pieces) < claim.rows:
+            return []
+        del self._pieces[claim.task_id]
+        return [self.finish(claim, pieces)]
