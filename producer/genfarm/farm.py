@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 from genfarm import page
+from genfarm.files import is_file
 from genfarm.flow import flow
 from genfarm.item import Item, watched_items
 from genfarm.job import Job, find_job
@@ -110,7 +111,8 @@ class Farm:
         if isinstance(input, Mapping):
             values = dict(input)
         else:
-            values = {} if input is None else {find_kind(kind).params.main: input}
+            main = find_kind(kind).params.files[:1] if is_file(input) else ()
+            values = {} if input is None else {next(iter(main), find_kind(kind).params.main): input}
         if custom_id is not None:
             values["custom_id"] = custom_id
         options = Options(model=model, params=params, priority=priority, deadline=deadline)

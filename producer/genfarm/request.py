@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from genfarm.batchfile import open_source
 from genfarm.drafting import Order, check_order
+from genfarm.files import keeper
 from genfarm.label import Label, OnConflict, Request
 from genfarm.link import Link
 from genfarm.models import choose_model, list_models
@@ -48,7 +49,8 @@ def prepare(link: Link, kind: str, inputs: object, options: Options) -> Request:
         when_full=options.get("when_full"),
     )
     label.check()
-    source = open_source(found, inputs, options.get("id_from"))
+    keep = keeper(lambda: link.artifacts)
+    source = open_source(found, inputs, options.get("id_from"), keep)
     model = _find_model(link, found, options.get("model"), label)
     order = Order(found, model, dict(params or {}), options.get("priority", 0))
     check_order(order)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from genfarm.media import Audio, Video, open_audio
 from genfarm.retrying import hint
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.errors import InvalidTask, ItemCancelled, ItemError, ItemExpired, ItemFailed
@@ -17,6 +18,8 @@ from genfarm_shared.tasks import Artifact, State, TaskRecord
 if TYPE_CHECKING:  # Pillow is loaded when a picture is first looked at
     from PIL.Image import Image
 
+#: Files that hold more than one picture.
+MOVING = ("image/gif", "video/mp4")
 #: What to do with a task that has no result.
 Errors = Literal["raise", "return", "skip"]
 
@@ -98,6 +101,46 @@ class Result:
         return list(self.output.get("values", ()))
 
     @property
+    def label(self) -> str | None:
+        """What a classifier takes the input for; None for other kinds."""
+        return next(iter(self.labels), None)
+
+    @property
+    def labels(self) -> dict[str, float]:
+        """What a classifier says, label to score, the likeliest first."""
+        found = self.output.get("labels", ())
+        return {one["label"]: one["score"] for one in found if isinstance(one, Mapping)}
+
+    @property
+    def embedding(self) -> list[float] | None:
+        """The input as a point of the model's space; None for other kinds."""
+        found = self.output.get("embedding")
+        return None if found is None else list(found)
+
+    @property
+    def audio(self) -> Audio | None:
+        """The first sound, read from the artefact store; None when there is none."""
+        return next(iter(self.audios), None)
+
+    @property
+    def audios(self) -> list[Audio]:
+        """Every sound of the task, `n` of them. Raises NotFound for a lost file."""
+        sounds = [a for a in self.artifacts if a.media_type.startswith("audio/")]
+        return [open_audio(self.read(sound), sound.media_type) for sound in sounds]
+
+    @property
+    def video(self) -> Video | None:
+        """The first moving picture, read from the artefact store; None when there is none."""
+        return next(iter(self.videos), None)
+
+    @property
+    def videos(self) -> list[Video]:
+        """Every moving picture of the task, `n` of them. Raises NotFound for a lost file."""
+        clips = [a for a in self.artifacts if a.media_type in MOVING]
+        fps = int(self.output.get("fps") or self.params.get("fps") or 1)
+        return [Video(fps, clip.media_type, self.read(clip)) for clip in clips]
+
+    @property
     def image(self) -> "Image | None":
         """The first picture, read from the artefact store; None when there is none."""
         pictures = self._pictures()
@@ -120,7 +163,11 @@ class Result:
         return self
 
     def _pictures(self) -> list[Artifact]:
-        return [a for a in self.artifacts if a.media_type.startswith("image/")]
+        return [
+            a
+            for a in self.artifacts
+            if a.media_type.startswith("image/") and a.media_type not in MOVING
+        ]
 
     def _open(self, picture: Artifact) -> "Image":
         from PIL import Image

@@ -42,7 +42,7 @@ class Recorder:
         self, store: Store, artifacts: ArtifactStore, worker_id: str, max_attempts: int
     ) -> None:
         self._store = store
-        self._artifacts = artifacts
+        self.artifacts = artifacts
         self._worker_id = worker_id
         self._max_attempts = max_attempts
         # PIL lets go of the GIL while it packs; two threads keep up with one device.
@@ -78,7 +78,7 @@ class Recorder:
         )
 
     def _keep(self, media: Media) -> Artifact:
-        return self._artifacts.put(*encode(media))
+        return self.artifacts.put(*encode(media))
 
 
 def _are_sound(outputs: Sequence[Output]) -> bool:

@@ -87,3 +87,9 @@ def turn_away(claims: Sequence[Claim], bench: Bench) -> Verdict:
             failure = Failure("model_unavailable", reason)
             verdict.ended.append(Ended(claim, Output(claim.task_id, failure=failure)))
     return verdict
+
+
+def is_homeless(ended: Ended) -> bool:
+    """Whether its model could not be loaded, so that another worker may do better."""
+    failure = ended.output.failure
+    return failure is not None and failure.code == "model_unavailable"
