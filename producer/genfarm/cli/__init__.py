@@ -23,6 +23,7 @@ from genfarm.cli import (
     proofs,
     results,
     run,
+    tour,
 )
 from genfarm.cli.words import Exit, exit_code, say
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (embedded, run, results, proofs, bench, care, metrics):
+for room in (embedded, run, results, proofs, bench, tour, care, metrics):
     room.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(nodes.models, name="models")
