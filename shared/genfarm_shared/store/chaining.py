@@ -104,7 +104,7 @@ class Chaining(Database):
         """Items of a chain by their places."""
         mine = (chain_inputs.c.chain_id == chain_id, chain_inputs.c.index.in_(sorted(places)))
         statement = select(chain_inputs.c.index, chain_inputs.c.input).where(*mine)
-        return self.read(lambda c: dict(c.execute(statement).tuples().all()))
+        return self.read(lambda c: {row[0]: row[1] for row in c.execute(statement)})
 
     def seal_stages(self, chain: ChainRecord) -> bool:
         """Say how many rows each later stage will have, once the first knows; whether it does."""

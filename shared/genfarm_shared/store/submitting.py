@@ -45,7 +45,8 @@ class Submitting(Database):
                 connection.execute(insert_new(connection, jobs), [_job_row(job)])
                 row = connection.execute(select(jobs).where(same)).first()
             found = JobRecord(**row._mapping)
-            return found, found.id == job.id
+            # The id alone does not tell: that of a chain's stage is known before it is written.
+            return found, (found.id, found.created_at) == (job.id, job.created_at)
 
         return self.write(work)
 
