@@ -15,6 +15,7 @@ import typer
 from genfarm.cli import (
     bench,
     care,
+    chains,
     deadletters,
     embedded,
     jobs,
@@ -37,6 +38,7 @@ app = typer.Typer(
 for room in (embedded, run, results, proofs, bench, care, metrics):
     room.add_to(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(chains.app, name="chains")
 app.add_typer(nodes.models, name="models")
 app.add_typer(nodes.workers, name="workers")
 app.add_typer(deadletters.app, name="deadletters")
