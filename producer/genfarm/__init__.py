@@ -35,10 +35,19 @@ if TYPE_CHECKING:  # for editors; `__getattr__` loads the same names at run time
     from genfarm.item import Item
     from genfarm.job import Job
     from genfarm.result import Result
+    from genfarm.stages import Best, Stage
 
-_ROOMS = {"Farm": "farm", "Item": "item", "Job": "job", "Result": "result"}
+_ROOMS = {
+    "Best": "stages",
+    "Farm": "farm",
+    "Item": "item",
+    "Job": "job",
+    "Result": "result",
+    "Stage": "stages",
+}
 
 __all__ = [
+    "Best",
     "Farm",
     "GenfarmError",
     "InvalidSetting",
@@ -56,6 +65,7 @@ __all__ = [
     "NotFound",
     "QueueFull",
     "Result",
+    "Stage",
     "Unreachable",
 ]
 

@@ -9,16 +9,20 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 from genfarm import page
+from genfarm.chain import Chain, find_chain, list_chains
+from genfarm.chaining import write_chain
+from genfarm.chainitems import Items
 from genfarm.files import is_file
 from genfarm.flow import flow
 from genfarm.item import Item, watched_items
 from genfarm.job import Job, find_job
-from genfarm.label import OnConflict
+from genfarm.label import Label, OnConflict
 from genfarm.link import Link, address_of, locate
 from genfarm.models import Model, list_models
-from genfarm.request import Deadline, Options, prepare
+from genfarm.request import Deadline, Options, moment, prepare
 from genfarm.result import Errors, Result, check_errors
 from genfarm.room import WhenFull
+from genfarm.stages import Stages
 from genfarm.submission import write
 from genfarm_shared.kinds import find_kind
 from genfarm_shared.settings import Settings, masked
@@ -182,6 +186,45 @@ class Farm:
         show = options.get("progress", self._progress)
         job = Job(self._link, write(self._link, request, progress=show))
         return job.results(ordered=ordered, errors=errors)
+
+    def chain(  # noqa: PLR0913  # the public face: keywords a person reads
+        self,
+        stages: Stages,
+        inputs: object,
+        /,
+        *,
+        name: str | None = None,
+        seed: int = 0,
+        id_from: str | Callable[[Any], str] | None = None,
+        priority: int = 0,
+        deadline: Deadline | None = None,
+        metadata: Mapping[str, str] | None = None,
+        on_conflict: OnConflict = "resume",
+        when_full: WhenFull | None = None,
+        progress: bool | None = None,
+    ) -> Chain:
+        """Have every input pass all stages, each going on as soon as it is ready, and return at
+        once: the farm moves them, whether this process lives or not.
+
+        `stages` are `Stage`, `Best`, or kinds alone. `inputs` are those of the
+        first stage, and mappings may say more, for templates: `{input.style}`.
+        The rest as for `submit_many`; the same name or content is the same
+        chain. Raises InvalidTask before anything is written where a stage
+        cannot use what the one before gives.
+        """
+        show = self._progress if progress is None else progress
+        label = Label(name, metadata or {}, moment(deadline), on_conflict, when_full)
+        items = Items(inputs, id_from, seed)
+        record = write_chain(self._link, stages, items, label, priority, progress=show)
+        return Chain(self._link, record, progress=show)
+
+    def find_chain(self, id_or_name: str) -> Chain:
+        """The chain of that id, or the newest of that name. Raises NotFound."""
+        return find_chain(self._link, id_or_name, self._progress)
+
+    def chains(self, limit: int = 20) -> list[Chain]:
+        """The newest chains first."""
+        return list_chains(self._link, limit, self._progress)
 
     def job(self, id_or_name: str) -> Job:
         """The job of that id, or the newest of that name. Raises NotFound."""

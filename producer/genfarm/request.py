@@ -44,7 +44,7 @@ def prepare(link: Link, kind: str, inputs: object, options: Options) -> Request:
     label = Label(
         name=options.get("name"),
         metadata={} if metadata is None else metadata,
-        deadline=_moment(options.get("deadline")),
+        deadline=moment(options.get("deadline")),
         on_conflict=options.get("on_conflict", "resume"),
         when_full=options.get("when_full"),
     )
@@ -86,7 +86,7 @@ def _find_model(link: Link, kind: Kind, asked: str | None, label: Label) -> str:
     return choose_model(kind, asked, list_models(link.store.list_workers(everyone=True)))
 
 
-def _moment(deadline: Deadline | None) -> float | None:
+def moment(deadline: Deadline | None) -> float | None:
     """UTC seconds since the epoch; a number or timedelta counts from now."""
     if deadline is None:
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from genfarm.media import Audio, Video, open_audio
 from genfarm.retrying import hint
 from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.chains import is_stage
 from genfarm_shared.errors import InvalidTask, ItemCancelled, ItemError, ItemExpired, ItemFailed
 from genfarm_shared.kinds import find_kind
 from genfarm_shared.tasks import Artifact, State, TaskRecord
@@ -82,8 +83,8 @@ class Result:
 
     @property
     def input(self) -> Any:
-        """The prompt, or what the kind has in its place."""
-        return self.params[find_kind(self.kind).params.main]
+        """The prompt, or what the kind has in its place; None where a chain never came to it."""
+        return self.params.get(find_kind(self.kind).params.main)
 
     @property
     def text(self) -> str | None:
@@ -197,10 +198,13 @@ def make_result(record: TaskRecord, files: ArtifactStore) -> Result:
 def make_error(record: TaskRecord) -> ItemError:
     """The error that a task which ended without a result stands for."""
     reason = record.reason or "no reason was recorded"
+    again = hint({record.state: 1})
+    if is_stage(record.job_id):
+        again = again.replace("job.", "chain.")
     times = "attempt" if record.attempt == 1 else "attempts"
     message = (
         f"task {record.custom_id} of job {record.job_id} {_WORDS[record.state]} after "
-        f"{record.attempt} {times}: {reason}. `{hint({record.state: 1})}` runs it again"
+        f"{record.attempt} {times}: {reason}. `{again}` runs it again"
     )
     return _ERRORS.get(record.state, ItemFailed)(
         message,

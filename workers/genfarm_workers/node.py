@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genfarm_shared import safety
+from genfarm_shared.advancing import Advancer, AdvancerThread
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.exits import BROKEN, FENCED, REFUSED
 from genfarm_shared.keeper import Keeper, KeeperThread
@@ -80,7 +81,12 @@ class Node:
         self._broker.ping()
         self._check_safety()
         artifacts = ArtifactStore(settings.artifacts_url)
-        recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
+        chains = [Advancer(self._store, self._broker, settings.window) for _ in range(2)]
+        self._advancer = AdvancerThread(chains[0])
+        self._advancer.start()
+        recorder = Recorder(
+            self._store, artifacts, self._worker_id, settings.max_attempts, self._advancer.hand_in
+        )
         place = pin(settings.device, settings.threads)
         prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
         fleet = Fleet(self._store, self._worker_id, name_device(place), self._catalog)
@@ -109,7 +115,7 @@ class Node:
         self._showing = Showing(Live(settings.broker), self._host.in_hand, self._runner.aim)
         self._host.gaze.on_seen = self._showing.put
         self._showing.start()
-        keeper = Keeper(self._store, self._broker, settings, self._worker_id)
+        keeper = Keeper(self._store, self._broker, settings, self._worker_id, chains[1].sweep)
         self._keeper = KeeperThread(keeper, settings.tick_seconds, on_refused=self._refuse)
         self._keeper.start()
         log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))
@@ -129,11 +135,13 @@ class Node:
         self._runner.close()
         softly("say that it drains", lambda: self._store.drain(self._worker_id))
         self._runner.drain(until - time.monotonic())
+        self._advancer.stop()
         self._showing.stop()
         self._lease.stop()
         softly("sign off", lambda: self._store.retire(self._worker_id, "stopped"))
         # Its last round must not find the door closed; one that waits for a server is left.
         self._keeper.join(LAST_ROUND)
+        self._advancer.join(LAST_ROUND)
         self._broker.close()
 
     def _look_around(self) -> None:

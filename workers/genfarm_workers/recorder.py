@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.chains import is_stage
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
 from genfarm_shared.tasks import Artifact, Claim, Failure, Outcome
@@ -39,8 +40,15 @@ class Recorder:
     """Turns outputs into rows. `record` may be called from one thread at a time."""
 
     def __init__(
-        self, store: Store, artifacts: ArtifactStore, worker_id: str, max_attempts: int
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        worker_id: str,
+        max_attempts: int,
+        onward: Callable[[Sequence[str]], object] | None = None,
     ) -> None:
+        """`onward` hears of recorded tasks of chains, whose next stage may begin."""
+        self._onward = onward
         self._store = store
         self.artifacts = artifacts
         self._worker_id = worker_id
@@ -54,7 +62,12 @@ class Recorder:
         # Handing a task to a thread costs more than all else that is done for one without files.
         each = self._pool.map if any(one.output.files for one in ended) else map
         outcomes = list(each(outcome, ended))
-        return self._store.commit(outcomes, self._worker_id, max_attempts=self._max_attempts)
+        committed = self._store.commit(outcomes, self._worker_id, max_attempts=self._max_attempts)
+        if self._onward is not None:
+            links = [o.task_id for o in outcomes if is_stage(o.task_id)]
+            if links:
+                self._onward(links)
+        return committed
 
     def close(self) -> None:
         self._pool.shutdown()

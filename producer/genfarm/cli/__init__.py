@@ -15,6 +15,7 @@ import typer
 from genfarm.cli import (
     bench,
     care,
+    chains,
     deadletters,
     embedded,
     jobs,
@@ -38,6 +39,7 @@ app = typer.Typer(
 for room in (embedded, run, results, proofs, bench, tour, care, metrics):
     room.add_to(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(chains.app, name="chains")
 app.add_typer(nodes.models, name="models")
 app.add_typer(nodes.workers, name="workers")
 app.add_typer(deadletters.app, name="deadletters")

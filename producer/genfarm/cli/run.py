@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     wanted = find_kind(kind)
     with ExitStack() as doors:
         with _nothing_submitted():
-            values, given = _params(params or []), _inputs(wanted, inputs or [])
+            values, given = _params(params or []), read_inputs(wanted, inputs or [])
             _check_stream(given, stream=stream, alone=not (detach or as_json))
             farm = doors.enter_context(Farm(home=home))
             full: Literal["wait", "raise"] = "wait" if wait_for_room else "raise"
@@ -199,7 +199,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _inputs(kind: "Kind", given: Sequence[str]) -> Path | list[Any]:
+def read_inputs(kind: "Kind", given: Sequence[str]) -> Path | list[Any]:
+    """Inputs of that kind from the words of a command line. Raises BadParameter."""
     main = kind.params.model_fields[kind.params.main]
     if not given:
         if main.is_required():
