@@ -32,6 +32,7 @@ from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
 from genfarm_workers.lease import Lease
 from genfarm_workers.patience import softly
+from genfarm_workers.provenance import make_prover, standing_of
 from genfarm_workers.recorder import Recorder
 from genfarm_workers.residency import Residency, default_budget
 from genfarm_workers.runner import Runner
@@ -80,7 +81,6 @@ class Node:
         self._broker.ping()
         self._check_safety()
         artifacts = ArtifactStore(settings.artifacts_url)
-        recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
         place = pin(settings.device, settings.threads)
         prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
         fleet = Fleet(self._store, self._worker_id, name_device(place), self._catalog)
@@ -88,6 +88,10 @@ class Node:
         residency = _residency(catalog, place, settings.memory)
         self._host = EngineHost(place, catalog, Bench(), prober, residency, settings.memory)
         self._host.remember(fleet.shortages())
+        standing = standing_of(catalog, place.device, self._host.digests, self._host.slots())
+        prover = make_prover(settings, self._store, self._worker_id, standing)
+        attempts = settings.max_attempts
+        recorder = Recorder(self._store, artifacts, self._worker_id, attempts, prover)
         self._scout = Scout(
             self._worker_id, self._store, self._broker, self._intake, self._host, fleet
         )

@@ -18,8 +18,9 @@ from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
 from genfarm_shared.tasks import Artifact, Claim, Failure, Outcome
 from genfarm_workers.encoding import encode
-from genfarm_workers.engines import Media, Output
+from genfarm_workers.engines import Output
 from genfarm_workers.patience import insist
+from genfarm_workers.provenance import Prover
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,19 @@ class Recorder:
     """Turns outputs into rows. `record` may be called from one thread at a time."""
 
     def __init__(
-        self, store: Store, artifacts: ArtifactStore, worker_id: str, max_attempts: int
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        worker_id: str,
+        max_attempts: int,
+        prover: Prover | None = None,
     ) -> None:
+        """`prover` has files and results say how they were made."""
         self._store = store
         self._artifacts = artifacts
         self._worker_id = worker_id
         self._max_attempts = max_attempts
+        self._prover = prover
         # PIL lets go of the GIL while it packs; two threads keep up with one device.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="encode")
 
@@ -68,17 +76,17 @@ class Recorder:
         else:
             said = failure.message.replace("\x00", "?").encode(errors="replace")
             failure = replace(failure, message=said.decode())
-        return Outcome(
-            task_id=claim.task_id,
-            attempt=claim.attempt,
-            output=None if failure else output.output,
-            artifacts=() if failure else tuple(map(self._keep, output.files)),
-            failure=failure,
-            metrics=output.metrics,
-        )
+        if failure is not None:
+            return Outcome(claim.task_id, claim.attempt, failure=failure, metrics=output.metrics)
+        files = tuple(self._keep(ended, place) for place in range(len(output.files)))
+        metrics = self._prover.vouch(claim, output, files) if self._prover else output.metrics
+        return Outcome(claim.task_id, claim.attempt, output.output, files, metrics=metrics)
 
-    def _keep(self, media: Media) -> Artifact:
-        return self._artifacts.put(*encode(media))
+    def _keep(self, ended: Ended, place: int) -> Artifact:
+        data, media_type = encode(ended.output.files[place])
+        if self._prover is not None:
+            data = self._prover.embed(data, media_type, ended.claim, ended.output, place)
+        return self._artifacts.put(data, media_type)
 
 
 def _are_sound(outputs: Sequence[Output]) -> bool:
