@@ -134,13 +134,31 @@ def manifest_of(record: TaskRecord) -> dict[str, Any]:
         worker_id=record.worker_id or "",
         batch_size=record.metrics.get("batch_size", 1),
     )
-    return _whole(made, said)
+    return whole_manifest(made, said)
+
+
+def whole_manifest(made: Made, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a result: what its row keeps, and what stands in the row anyway."""
+    return {
+        **said,
+        "task": made.task_id,
+        "attempt": made.attempt,
+        "kind": made.kind,
+        "model": made.model,
+        "prompt_sha256": hash_of(made.params.get("prompt", made.params.get("text"))),
+        "params_sha256": hash_of(made.params),
+        "seed": made.seed,
+        "output_sha256": hash_of(made.output),
+        "artifacts": list(made.artifacts),
+        "worker": made.worker_id,
+        "batch_size": made.batch_size,
+    }
 
 
 def sign_manifest(made: Made, about: Mapping[str, Any], signer: Signer | None) -> dict[str, Any]:
     """What the row of a result keeps as its manifest; `about` stands nowhere else in it."""
     said = {**about, "v": VERSION, "key": signer.key if signer else ""}
-    return {**said, "sig": signer.sign(_signed_part(_whole(made, said))) if signer else ""}
+    return {**said, "sig": signer.sign(_signed_part(whole_manifest(made, said))) if signer else ""}
 
 
 def prove_manifest(manifest: Mapping[str, Any], trusted: Collection[str]) -> Proof:
@@ -166,23 +184,6 @@ def _judge(
     else:
         return Proof(True, f"is as it was signed by {key}", facts, key)
     return Proof(False, said, facts, key)
-
-
-def _whole(made: Made, said: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **said,
-        "task": made.task_id,
-        "attempt": made.attempt,
-        "kind": made.kind,
-        "model": made.model,
-        "prompt_sha256": hash_of(made.params.get("prompt", made.params.get("text"))),
-        "params_sha256": hash_of(made.params),
-        "seed": made.seed,
-        "output_sha256": hash_of(made.output),
-        "artifacts": list(made.artifacts),
-        "worker": made.worker_id,
-        "batch_size": made.batch_size,
-    }
 
 
 def _signed_part(manifest: Mapping[str, Any]) -> bytes:
