@@ -34,11 +34,9 @@ def prover(signer: Signer | None, worker_id: str = "w1") -> Prover:
     return Prover(signer, worker_id, standing)
 
 
-def record(
-    store: Store, files: ArtifactStore, claim: Claim, output: Output, p: Prover
-) -> TaskRecord:
+def record(store: Store, files: ArtifactStore, ended: Ended, p: Prover) -> TaskRecord:
     recorder = Recorder(store, files, p._worker_id, 3, p)
-    recorder.record([Ended(claim, output)])
+    recorder.record([ended])
     recorder.close()
     return store.read_tasks([ended.claim.task_id])[0]
 

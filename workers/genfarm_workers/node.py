@@ -35,6 +35,7 @@ from genfarm_workers.patience import softly
 from genfarm_workers.provenance import make_prover, standing_of
 from genfarm_workers.recorder import Recorder
 from genfarm_workers.residency import Residency, default_budget
+from genfarm_workers.review.gates import Gates
 from genfarm_workers.runner import Runner
 from genfarm_workers.scout import Scout
 from genfarm_workers.showing import Showing
@@ -90,8 +91,8 @@ class Node:
         self._host.remember(fleet.shortages())
         standing = standing_of(catalog, place.device, self._host.digests, self._host.slots())
         prover = make_prover(settings, self._store, self._worker_id, standing)
-        attempts = settings.max_attempts
-        recorder = Recorder(self._store, artifacts, self._worker_id, attempts, prover)
+        attempts, gates = settings.max_attempts, Gates(catalog)
+        recorder = Recorder(self._store, artifacts, self._worker_id, attempts, prover, gates)
         self._scout = Scout(
             self._worker_id, self._store, self._broker, self._intake, self._host, fleet
         )

@@ -21,6 +21,7 @@ from genfarm_workers.encoding import encode
 from genfarm_workers.engines import Output
 from genfarm_workers.patience import insist
 from genfarm_workers.provenance import Prover
+from genfarm_workers.review.gates import Gates
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +47,23 @@ class Recorder:
         worker_id: str,
         max_attempts: int,
         prover: Prover | None = None,
+        gates: Gates | None = None,
     ) -> None:
-        """`prover` has files and results say how they were made."""
+        """`prover` has files and results say how they were made, `gates` review them."""
         self._store = store
         self._artifacts = artifacts
         self._worker_id = worker_id
         self._max_attempts = max_attempts
         self._prover = prover
+        self.gates = gates or Gates({})
         # PIL lets go of the GIL while it packs; two threads keep up with one device.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="encode")
+
+    def review(self, ended: Sequence[Ended]) -> Sequence[Ended]:
+        """The same, with failures in the place of outputs that a gate refuses."""
+        if not self.gates.are_any():
+            return ended
+        return [Ended(one.claim, self.gates.judge(one.claim, one.output)) for one in ended]
 
     def record(self, ended: Sequence[Ended]) -> Committed:
         """Write artefacts and outcomes. Raises Unreachable; calling again is then safe."""
@@ -155,7 +164,8 @@ class RecorderThread(threading.Thread):
                 more = self._ended.get()
                 going = more is not None
                 gathered += more or ()
-            ended, gathered = gathered[:COMMIT_MOST], gathered[COMMIT_MOST:]
+            gathered, rest = gathered[:COMMIT_MOST], gathered[COMMIT_MOST:]
+            ended, gathered = self._recorder.review(gathered), rest
             if ended:
                 self._after(ended, self._insist(ended))
         self._recorder.close()
