@@ -4,6 +4,7 @@
                                                                  moving pictures in video/
     dest/results.jsonl                            README.md      anything else
     dest/errors.jsonl                                            tasks without a result
+    dest/manifest.jsonl                         how each was made, signed: `genfarm verify`
 
 Everything is written beside `dest` and moved there at the end. Knows no
 store; it reads results as anybody does.
@@ -84,12 +85,15 @@ class _Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, IO[str]] = {}
-        self._counts = dict.fromkeys(("metadata.jsonl", "results.jsonl", "errors.jsonl"), 0)
+        names = ("metadata.jsonl", "results.jsonl", "errors.jsonl", "manifest.jsonl")
+        self._counts = dict.fromkeys(names, 0)
 
     def write(self, job: Saved) -> None:
         try:
             for result in job.results(ordered=True):
                 self._add(result)
+                if result.manifest:
+                    self._append("manifest.jsonl", dict(result.manifest) | _asked(result))
         finally:
             for file in self._files.values():
                 file.close()
@@ -125,6 +129,11 @@ def _place(file: Artifact) -> str:
 def _row(result: Result) -> dict[str, Any]:
     head = {"custom_id": result.custom_id, "index": result.index, "model": result.model}
     return head | dict(result.params) | {"seed": result.seed} | dict(result.output)
+
+
+def _asked(result: Result) -> dict[str, Any]:
+    """What `genfarm verify` compares with the hash in the manifest."""
+    return {"params": dict(result.params)}
 
 
 def _fault(result: Result) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from genfarm.job import Job, find_job
 from genfarm.label import Label, OnConflict
 from genfarm.link import Link, address_of, locate
 from genfarm.models import Model, list_models
+from genfarm.proving import Replay, compare, find_original, known_keys, prove
 from genfarm.request import Deadline, Options, moment, prepare
 from genfarm.result import Errors, Result, check_errors
 from genfarm.room import WhenFull
 from genfarm.stages import Stages
 from genfarm.submission import write
 from genfarm_shared.kinds import find_kind
+from genfarm_shared.provenance import Proof
 from genfarm_shared.settings import Settings, masked
 from genfarm_shared.tasks import State, WorkerRecord
 
@@ -234,6 +236,22 @@ class Farm:
         """The newest jobs first."""
         records = self._link.store.list_jobs(limit)
         return [Job(self._link, record, progress=self._progress) for record in records]
+
+    def verify(self, made: str | os.PathLike[str] | Item) -> Proof:
+        """Whether a file, or the result of an item or of its id, is as this farm signed it.
+
+        Raises NotFound.
+        """
+        return prove(self._link, made, known_keys(self._link, Settings.load().signing_path))
+
+    def replay(self, made: str | os.PathLike[str] | Item, timeout: float | None = None) -> Replay:
+        """Run once more, as a new task, what made that (see `verify`), and compare the bytes.
+
+        Raises NotFound, InvalidTask, and what `Item.result` raises.
+        """
+        original = find_original(self._link, made)
+        item = self.submit(original.kind, original.params, model=original.model)
+        return compare(original, item.result(timeout))
 
     def workers(self) -> list[WorkerRecord]:
         """The workers that live, the newest first."""

@@ -14,6 +14,7 @@ from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.chains import is_stage
 from genfarm_shared.errors import InvalidTask, ItemCancelled, ItemError, ItemExpired, ItemFailed
 from genfarm_shared.kinds import find_kind
+from genfarm_shared.provenance import manifest_of
 from genfarm_shared.tasks import Artifact, State, TaskRecord
 
 if TYPE_CHECKING:  # Pillow is loaded when a picture is first looked at
@@ -75,6 +76,8 @@ class Result:
     artifacts: Sequence[Artifact]
     timing: Timing
     error: ItemError | None = None
+    #: Who made it of what, signed; empty where the workers write none. `Farm.verify` checks it.
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _files: ArtifactStore | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -191,6 +194,7 @@ def make_result(record: TaskRecord, files: ArtifactStore) -> Result:
         artifacts=record.artifacts,
         timing=_timing(record),
         error=None if record.state is State.SUCCEEDED else make_error(record),
+        manifest=manifest_of(record),
         _files=files,
     )
 

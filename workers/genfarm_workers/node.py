@@ -33,8 +33,10 @@ from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
 from genfarm_workers.lease import Lease
 from genfarm_workers.patience import softly
-from genfarm_workers.recorder import Recorder
+from genfarm_workers.provenance import make_prover, standing_of
+from genfarm_workers.recorder import Aides, Recorder
 from genfarm_workers.residency import Residency, default_budget
+from genfarm_workers.review.gates import Gates
 from genfarm_workers.runner import Runner
 from genfarm_workers.scout import Scout
 from genfarm_workers.showing import Showing
@@ -84,9 +86,6 @@ class Node:
         chains = [Advancer(self._store, self._broker, settings.window) for _ in range(2)]
         self._advancer = AdvancerThread(chains[0])
         self._advancer.start()
-        recorder = Recorder(
-            self._store, artifacts, self._worker_id, settings.max_attempts, self._advancer.hand_in
-        )
         place = pin(settings.device, settings.threads)
         prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
         fleet = Fleet(self._store, self._worker_id, name_device(place), self._catalog)
@@ -94,6 +93,10 @@ class Node:
         residency = _residency(catalog, place, settings.memory)
         self._host = EngineHost(place, catalog, Bench(), prober, residency, settings.memory)
         self._host.remember(fleet.shortages())
+        standing = standing_of(catalog, place.device, self._host.digests, self._host.slots())
+        prover = make_prover(settings, self._store, self._worker_id, standing)
+        aides = Aides(prover, Gates(catalog), self._advancer.hand_in)
+        recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts, aides)
         self._scout = Scout(
             self._worker_id, self._store, self._broker, self._intake, self._host, fleet
         )

@@ -9,7 +9,8 @@
     to the worker     {"op": "ready", "device": "cpu", ...}
                       {"op": "loading", "model": key}
                       {"op": "measured", "model": key, "rows": n, "rate": r, "how": s}
-                      {"op": "loaded", "model": key, "seconds": s, "reload": s, "bytes": n}
+                      {"op": "loaded", "model": key, "seconds": s, "reload": s, "bytes": n,
+                       "digest": sha256}                 of the model's files
                       {"op": "wanting", "model": key, "bytes": n}   tasks, and no room for it
                       {"op": "evicted", "model": key, "parked": bool}
                       {"op": "unloadable", "model": key, "reason": s}

@@ -57,7 +57,7 @@ class Runner:
         self._store = store
         self._intake = intake
         self._host = host
-        self._bench = host.bench
+        self._bench, self._gates = host.bench, recorder.gates
         self._ledger = host.ledger
         self._residency = host.residency
         self._batcher = batcher
@@ -223,7 +223,7 @@ class Runner:
 
     def _submit(self, claims: list[Claim]) -> None:
         """Hand claims to the engine, once it lives; a suspect also has it to itself."""
-        verdict = turn_away(claims, self._bench)
+        verdict = turn_away(claims, self._bench, self._gates)
         claims, unfit = self._attacher.attach(verdict.returned)
         if verdict.ended or unfit:  # no engine needs to say it again
             self._record([*verdict.ended, *unfit])

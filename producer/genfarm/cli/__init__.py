@@ -22,6 +22,7 @@ from genfarm.cli import (
     metrics,
     nodes,
     proofs,
+    proving,
     results,
     run,
     tour,
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (embedded, run, results, proofs, bench, tour, care, metrics):
+for room in (embedded, run, results, proving, proofs, bench, tour, care, metrics):
     room.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(chains.app, name="chains")
