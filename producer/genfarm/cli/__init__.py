@@ -23,6 +23,7 @@ from genfarm.cli import (
     proofs,
     results,
     run,
+    variants,
 )
 from genfarm.cli.words import Exit, exit_code, say
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 for room in (embedded, run, results, proofs, bench, care, metrics):
     room.add_to(app)
+variants.add_to(nodes.models)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(nodes.models, name="models")
 app.add_typer(nodes.workers, name="workers")
