@@ -33,7 +33,8 @@ class ModelEntry(BaseModel):
     #: Hash of the model's `genfarm.sha256`, as `genfarm models pin KEY` prints it; empty: not
     #: pinned here.
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
-    #: torch dtype name; `auto` is float32 on a CPU and bfloat16 on a GPU.
+    #: `float32`, `bfloat16`, `float16` or `int8`; `auto` is float32 on a CPU and bfloat16 on a
+    #: GPU. `genfarm models compare KEY` says what each costs.
     dtype: str = "auto"
     #: Batch rows on the device at once. Fixed, because a fixed shape keeps a task's bytes
     #: independent of its batch mates; two workers of one farm must agree on it. Left out, it is

@@ -26,6 +26,7 @@ from genfarm.cli import (
     results,
     run,
     tour,
+    variants,
 )
 from genfarm.cli.words import Exit, exit_code, say
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 for room in (embedded, run, results, proving, proofs, bench, tour, care, metrics):
     room.add_to(app)
+variants.add_to(nodes.models)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(chains.app, name="chains")
 app.add_typer(nodes.models, name="models")

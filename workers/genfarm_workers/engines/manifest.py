@@ -16,8 +16,13 @@ from pathlib import Path
 from genfarm_shared.errors import ModelUnavailable
 
 NAME = "genfarm.sha256"
-#: What a loader may read: configuration, tokenizer, weights. Other files are nobody's business.
-READ = (".json", ".safetensors", ".txt", ".model", ".jinja")
+#: Configuration, tokenizer and preprocessor.
+SETTINGS = (".json", ".txt", ".model", ".jinja")
+#: Exported models (`portable.py`), with what lies beside a large ONNX file. Some can carry code:
+#: they are opened only where this manifest names them and the registry pins it.
+EXPORTED = (".pt2", ".ts", ".onnx", ".data")
+#: What a loader may read. Other files are nobody's business.
+READ = (*SETTINGS, ".safetensors", *EXPORTED)
 #: Files that can run code when they are loaded. They never are.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 

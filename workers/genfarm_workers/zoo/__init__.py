@@ -7,6 +7,9 @@ each model there is a room, a module with
     DEFAULT_STEPS           of `train`
     train(plan)             writes weights and `training.json` into `plan.out`
     measure(directory)      a dataclass of figures, each with a telling name
+    score(forward, directory)
+                            optional: figures on held-out data, by name, of the engine's device
+                            call in any precision (`engines/portable.py`)
 """
 
 from importlib import import_module
