@@ -9,12 +9,14 @@ Knows no job.
 """
 
 import hashlib
-import io
 import math
 import re
 import unicodedata
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:  # Pillow is loaded by whoever has a picture
+    from PIL.Image import Image
 
 Key = TypeVar("Key", bound=Hashable)
 Marks = frozenset[int]
@@ -34,12 +36,11 @@ def marks_of_text(text: str) -> Marks:
     return frozenset(_number(" ".join(run)) for run in runs)
 
 
-def marks_of_picture(data: bytes) -> Marks:
-    """Its edges, from the bytes of any file that Pillow opens. Raises OSError for any other."""
-    from PIL import Image
+def marks_of_picture(image: "Image") -> Marks:
+    """Its edges."""
+    from PIL.Image import Resampling
 
-    with Image.open(io.BytesIO(data)) as image:
-        grey = image.convert("L").resize((CELLS + 1, CELLS), Image.Resampling.BOX).tobytes()
+    grey = image.convert("L").resize((CELLS + 1, CELLS), Resampling.BOX).tobytes()
     marks = []
     for place in range(CELLS * (CELLS + 1)):
         if (place + 1) % (CELLS + 1):  # the last cell of a row has none to its right

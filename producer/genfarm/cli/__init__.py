@@ -18,6 +18,7 @@ from genfarm.cli import (
     deadletters,
     embedded,
     jobs,
+    judging,
     metrics,
     nodes,
     proofs,
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (embedded, run, results, proofs, bench, care, metrics):
+for room in (embedded, run, results, judging, proofs, bench, care, metrics):
     room.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(nodes.models, name="models")

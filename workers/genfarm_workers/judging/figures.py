@@ -32,7 +32,7 @@ class Pair:
     second: str
     #: Share of marks in common, see `genfarm_shared/likeness.py`.
     likeness: float
-    #: Whether they are equal to the last byte.
+    #: Whether they are equal to the last pixel or letter.
     is_same: bool
 
 

@@ -32,7 +32,6 @@ def judge_pictures(
 ) -> Judgement:
     """Raises InvalidTask for a reference that cannot be, ModelUnavailable for the weights."""
     network = Inception.load(inception) if inception is not None else None
-    contents = [Path(sample.path or "").read_bytes() for sample in samples]
     images = [_open(Path(sample.path or "")) for sample in samples]
     judge = Judge.load()
     real = read_pictures(against, len(images)) if against is not None else None
@@ -50,7 +49,8 @@ def judge_pictures(
     if not agreement:
         remarks.append("no agreement: no prompt names one digit")
     names = [sample.name for sample in samples]
-    pairs = find_twins(names, contents, [marks_of_picture(content) for content in contents])
+    pixels = [f"{image.size}".encode() + image.tobytes() for image in images]
+    pairs = find_twins(names, pixels, [marks_of_picture(image) for image in images])
     figures += count_twins(pairs, len(images))
     return Judgement("pictures", len(images), figures, pairs, labels, remarks)
 

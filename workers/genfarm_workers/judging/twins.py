@@ -1,4 +1,7 @@
-"""Outputs that are there twice, or nearly: pairs of equal bytes, and pairs that look alike."""
+"""Outputs that are there twice, or nearly: pairs of equal content, and pairs that look alike.
+
+Content is pixels or letters: files of equal pixels may carry notes of their own.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -37,7 +40,14 @@ def count_twins(pairs: Sequence[Pair], n: int) -> list[Figure]:
     """The two shares that the pairs make."""
     same = sum(pair.is_same for pair in pairs)
     return [
-        Figure("exact duplicates", same / n, None, n, _NOTE.format(how="to the byte"), "less"),
+        Figure(
+            "exact duplicates",
+            same / n,
+            None,
+            n,
+            _NOTE.format(how="to the last pixel or letter"),
+            "less",
+        ),
         Figure(
             "near-duplicates",
             (len(pairs) - same) / n,
