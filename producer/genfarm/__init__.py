@@ -31,14 +31,16 @@ from genfarm_shared.errors import (
 )
 
 if TYPE_CHECKING:  # for editors; `__getattr__` loads the same names at run time
+    from genfarm.accept import Accept
     from genfarm.farm import Farm
     from genfarm.item import Item
     from genfarm.job import Job
     from genfarm.result import Result
 
-_ROOMS = {"Farm": "farm", "Item": "item", "Job": "job", "Result": "result"}
+_ROOMS = {"Accept": "accept", "Farm": "farm", "Item": "item", "Job": "job", "Result": "result"}
 
 __all__ = [
+    "Accept",
     "Farm",
     "GenfarmError",
     "InvalidSetting",

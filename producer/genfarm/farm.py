@@ -6,9 +6,11 @@ Knows no SQL, no queue and no model: rooms beside this one do.
 import os
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from genfarm import page
+from genfarm.accept import Accept
+from genfarm.acceptance import Acceptance
 from genfarm.flow import flow
 from genfarm.item import Item, watched_items
 from genfarm.job import Job, find_job
@@ -18,6 +20,7 @@ from genfarm.models import Model, list_models
 from genfarm.request import Deadline, Options, prepare
 from genfarm.result import Errors, Result, check_errors
 from genfarm.room import WhenFull
+from genfarm.rounds import Rounds
 from genfarm.submission import write
 from genfarm_shared.kinds import find_kind
 from genfarm_shared.settings import Settings, masked
@@ -119,6 +122,14 @@ class Farm:
         job = write(self._link, request, progress=False)
         return watched_items(self._link, self._link.store.read_tasks([f"{job.id}-0"]))[0]
 
+    @overload
+    def submit_many(self, kind: str, inputs: object, /, **options: Unpack[Options]) -> Job: ...
+
+    @overload
+    def submit_many(
+        self, kind: str, inputs: object, /, *, accept: Accept, **options: Unpack[Options]
+    ) -> Acceptance: ...
+
     def submit_many(  # noqa: PLR0913  # the public face: keywords a person reads
         self,
         kind: str,
@@ -135,7 +146,8 @@ class Farm:
         on_conflict: OnConflict = "resume",
         when_full: WhenFull | None = None,
         progress: bool | None = None,
-    ) -> Job:
+        accept: Accept | None = None,
+    ) -> Job | Acceptance:
         """Submit many tasks and return at once; the job goes on without this process.
 
         The class says what `inputs`, `params` and `name` mean. `id_from` is
@@ -147,12 +159,16 @@ class Farm:
         all else the default, raises QueueFull. Raises InvalidTask, JobConflict
         for a name with other content, Unreachable. Of a list or a file an error
         leaves nothing that runs; of what a generator gave before it, what has
-        ended keeps its result and the rest is cancelled.
+        ended keeps its result and the rest is cancelled. With `accept`, outputs
+        are generated until they pass its gates: see `Accept` and `Acceptance`.
         """
         show = self._progress if progress is None else progress
         options = Options(model=model, params=params, name=name, id_from=id_from)
         options |= Options(priority=priority, deadline=deadline, metadata=metadata)
         options |= Options(on_conflict=on_conflict, when_full=when_full)
+        if accept is not None:
+            rounds = Rounds(self._link, kind, inputs, options, accept)
+            return Acceptance(self._link, rounds, accept, progress=show)
         request = prepare(self._link, kind, inputs, options)
         return Job(self._link, write(self._link, request, progress=show), progress=show)
 
