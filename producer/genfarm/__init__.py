@@ -31,6 +31,7 @@ from genfarm_shared.errors import (
 )
 
 if TYPE_CHECKING:  # for editors; `__getattr__` loads the same names at run time
+    from genfarm.accept import Accept
     from genfarm.farm import Farm
     from genfarm.item import Item
     from genfarm.job import Job
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # for editors; `__getattr__` loads the same names at run time
     from genfarm.stages import Best, Stage
 
 _ROOMS = {
+    "Accept": "accept",
     "Best": "stages",
     "Farm": "farm",
     "Item": "item",
@@ -47,6 +49,7 @@ _ROOMS = {
 }
 
 __all__ = [
+    "Accept",
     "Best",
     "Farm",
     "GenfarmError",

@@ -1,5 +1,6 @@
 """Rectangles, lines and words, and the two files they become: SVG and PNG. Knows no figure."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -79,13 +80,18 @@ class Drawing:
     height: int
     shapes: Sequence[Shape]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as the file's name says: PNG for `.png`, else SVG."""
+        path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".png":
             path.write_bytes(self._png())
         else:
-            path.write_text(document(self.width, self.height, [s.svg() for s in self.shapes]))
+            path.write_text(self._repr_svg_())
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        return document(self.width, self.height, [s.svg() for s in self.shapes])
 
     def _png(self) -> bytes:
         import io

@@ -23,6 +23,7 @@ from genfarm_shared.tasks import JobRecord, State, TaskRecord
 if TYPE_CHECKING:  # Pillow is loaded by the first contact sheet
     from PIL.Image import Image
 
+    from genfarm.evaluation import Evaluation
     from genfarm.sheet import Table
 
 #: Records or ids per statement.
@@ -163,6 +164,26 @@ class Job:
 
         records = self._link.store.read_after(self.id, -1, n, states={State.SUCCEEDED})
         return show_results([make_result(r, self._link.artifacts) for r in records], cols, size)
+
+    def evaluate(
+        self,
+        against: str | os.PathLike[str] | None = None,
+        *,
+        model: str | None = None,
+        inception: str | os.PathLike[str] | None = None,
+    ) -> "Evaluation":
+        """Judge the quality of what has succeeded so far; needs torch where it is called.
+
+        `against` is what is real: "digits", or a folder of pictures, and for
+        texts a file with one a line. `model` is the registry key of the
+        language model that judges texts, `inception` a safetensors file of
+        Inception-v3. Raises InvalidTask, MissingExtra, ModelUnavailable.
+        """
+        from genfarm.evaluation import evaluate_results
+
+        records = self._records({State.SUCCEEDED})
+        results = (make_result(record, self._link.artifacts) for record in records)
+        return evaluate_results(self._called, results, against, model, inception)
 
     def __iter__(self) -> Iterator[Result]:
         """Results in the order asked for; raises at the first task without one."""

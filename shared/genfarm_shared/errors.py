@@ -77,7 +77,7 @@ class ItemError(GenfarmError):
 
     `code` is stable and for programs (`invalid_params`, `model_unavailable`,
     `content_filtered`, `oom`, `worker_lost`, `device_lost`, `timeout`, `cancelled`,
-    `expired`, `quarantined`, `internal`); the message is for people.
+    `expired`, `quarantined`, `not_accepted`, `internal`); the message is for people.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ MODELS: Sequence[dict[str, Any]] = (
     {"key": "shout", "kind": "text-generation", "default": False, "description": "Loud"},
     {"key": "blocks", "kind": "text-to-image", "default": True, "description": "Plain colours"},
     {"key": "floats", "kind": "batch-floats", "default": True, "description": "Doubles"},
+    {"key": "reds", "kind": "image-classification", "default": True, "description": "Red modulo 4"},
 )
 
 
@@ -25,6 +26,8 @@ class TinyWorker:
         self.id = "tiny"
         #: How often each custom prompt was run, by task id.
         self.runs: dict[str, int] = {}
+        #: What else every result is recorded with.
+        self.metrics: dict[str, Any] = {}
         self._store = farm._link.store
         self._files = farm._link.artifacts
         self._store.enlist(
@@ -60,8 +63,9 @@ class TinyWorker:
 
     def _answer(self, claim: Claim) -> Outcome:
         prompt = str(claim.params.get("prompt", ""))
-        if prompt.startswith("bad"):
-            failure = Failure("invalid_params", f"no answer to {prompt}")
+        if prompt.startswith(("bad", "rude")):
+            code = "content_filtered" if prompt.startswith("rude") else "invalid_params"
+            failure = Failure(code, f"no answer to {prompt}")
             return Outcome(claim.task_id, claim.attempt, failure=failure)
         output: dict[str, Any] = {}
         pictures: list[Artifact] = []
@@ -71,8 +75,16 @@ class TinyWorker:
             pictures = [self._picture(claim.seed + k) for k in range(claim.rows)]
         elif claim.kind == "batch-floats":
             output = {"values": [2 * value for value in claim.params["values"]]}
-        metrics = {"batch_size": 4}
+        elif claim.kind == "image-classification":
+            output = {"labels": [self._label(claim.params["image"])]}
+        metrics = {"batch_size": 4, **self.metrics}
         return Outcome(claim.task_id, claim.attempt, output, pictures, metrics=metrics)
+
+    def _label(self, name: str) -> dict[str, Any]:
+        """How red a picture is modulo 4; the classifier is unsure of dark ones."""
+        with Image.open(io.BytesIO(self._files.read(name))) as image:
+            red = image.convert("RGB").tobytes()[0]
+        return {"label": str(red % 4), "score": 0.9 if red >= 64 else 0.6}
 
     def _picture(self, seed: int) -> Artifact:
         stream = io.BytesIO()

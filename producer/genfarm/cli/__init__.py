@@ -19,6 +19,7 @@ from genfarm.cli import (
     deadletters,
     embedded,
     jobs,
+    judging,
     metrics,
     nodes,
     proofs,
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (embedded, run, results, proving, proofs, bench, tour, care, metrics):
+for room in (embedded, run, results, judging, proving, proofs, bench, tour, care, metrics):
     room.add_to(app)
 variants.add_to(nodes.models)
 app.add_typer(jobs.app, name="jobs")

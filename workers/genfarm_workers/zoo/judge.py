@@ -36,7 +36,7 @@ class Verdict:
 class Judge:
     """Recognises handwritten digits, whatever the size, the ink or the polarity of the picture."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Sequential) -> None:
         self._network = network.eval()
 
     @classmethod
@@ -45,6 +45,13 @@ class Judge:
         network = build_network()
         load_model(network, (directory or zoo.path("judge")) / WEIGHTS)
         return cls(network)
+
+    @torch.inference_mode()
+    def describe(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+        """Features of the layer before the last (N, 64), and probabilities (N, 10)."""
+        sights = torch.stack([_see(image) for image in images])
+        features = self._network[:-1](sights)
+        return features, self._network[-1](features).softmax(dim=1)
 
     @torch.inference_mode()
     def recognise(self, images: Sequence[Image.Image]) -> list[Verdict]:

@@ -56,7 +56,7 @@ def recognise_saved(metadata: Path) -> dict[str, Any]:
     no digit, or more than one, are left out.
     """
     rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines()]
-    asked = [(digit, row) for row in rows if (digit := _asked_for(row["prompt"])) is not None]
+    asked = [(digit, row) for row in rows if (digit := asked_for(row["prompt"])) is not None]
     images = [Image.open(metadata.parent / row["file_name"]) for _, row in asked]
     pairs = zip(asked, Judge.load().recognise(images), strict=True)
     wrong = [row["file_name"] for (digit, row), verdict in pairs if verdict.digit != digit]
@@ -64,7 +64,8 @@ def recognise_saved(metadata: Path) -> dict[str, Any]:
     return {"pictures": len(asked), "recognised": share, "wrong": wrong}
 
 
-def _asked_for(prompt: str) -> int | None:
+def asked_for(prompt: str) -> int | None:
+    """The one digit that the prompt names; None where it names none or several."""
     words = re.findall(r"[a-z]+|\d+", prompt.lower())
     digits = [WORDS.index(word) for word in words if word in WORDS]
     digits += [int(word) for word in words if word.isdecimal() and len(word) == 1]
