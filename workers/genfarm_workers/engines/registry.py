@@ -23,6 +23,8 @@ ENGINES = {
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
     "drill": "drill:DrillEngine",
+    "speech": "speech:SpeechEngine",
+    "music": "music:MusicEngine",
     "busy": "busy:BusyEngine",
 }
 
