@@ -25,6 +25,7 @@ ENGINES = {
     "drill": "drill:DrillEngine",
     "speech": "speech:SpeechEngine",
     "music": "music:MusicEngine",
+    "video": "video:VideoEngine",
     "busy": "busy:BusyEngine",
 }
 
