@@ -17,14 +17,15 @@ import torch
 
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Picture
+from genfarm_workers.engines import Clip, Picture
+from genfarm_workers.engines.pictures import to_pictures
 from genfarm_workers.engines.schedulers import Schedulers, name_of, takes_scheduler
 from genfarm_workers.engines.weights import choose_dtype, find_weights, quiet_libraries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One picture to draw."""
+    """One picture or clip to draw."""
 
     task_id: str
     #: Which of the task's n pictures.
@@ -40,11 +41,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A row and its picture."""
+    """A row and its picture or clip."""
 
     row: Row
     #: None where the safety checker held it back.
-    picture: Picture | None
+    picture: Picture | Clip | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,10 @@ class Painter:
         return {
             name: value for name, value in named.items() if value is not None and self.takes(name)
         }
+
+    def shown(self, drawn: Any, count: int) -> Sequence[Picture | Clip]:
+        """The first of what a call of the pipeline has drawn."""
+        return to_pictures(drawn.images[:count])
 
     def used(self, arguments: Mapping[str, Any], option: str) -> Any:
         """What a row with those arguments runs with: the pipeline's own default if not named."""

@@ -23,6 +23,9 @@ ENGINES = {
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
     "drill": "drill:DrillEngine",
+    "speech": "speech:SpeechEngine",
+    "music": "music:MusicEngine",
+    "video": "video:VideoEngine",
     "busy": "busy:BusyEngine",
 }
 

@@ -22,6 +22,7 @@ ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "speech": "speech_room",
 }
 NAMES = tuple(ROOMS)
 
