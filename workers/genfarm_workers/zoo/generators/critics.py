@@ -49,14 +49,20 @@ class MlpCritic(Critic):
 class ConvolutionalCritic(Critic):
     """Strided convolutions down to 4x4."""
 
-    def __init__(self, design: Design, width: int = 32) -> None:
+    def __init__(self, design: Design, width: int = 20) -> None:
         features = 4 * width
         super().__init__(design, features)
         layers: list[nn.Module] = []
-        for inputs, outputs in ((design.channels, width), (width, 2 * width), (2 * width, 96)):
+        for inputs, outputs in (
+            (design.channels, width),
+            (width, 2 * width),
+            (2 * width, features),
+        ):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.first = nn.Sequential(*layers)
-        self.second = nn.Sequential(nn.Conv2d(97, features, 4), nn.LeakyReLU(0.2), nn.Flatten())
+        self.second = nn.Sequential(
+            nn.Conv2d(features + 1, features, 4), nn.LeakyReLU(0.2), nn.Flatten()
+        )
 
     def describe(self, pictures: Tensor) -> Tensor:
         seen: Tensor = self.first(pictures)

@@ -33,7 +33,7 @@ class Recipe:
     decay: float = 0.995
 
 
-RECIPES = {"gan": Recipe(64, (4e-4, 4e-4)), "dcgan": Recipe(64, (5e-4, 5e-4))}
+RECIPES = {"gan": Recipe(64, (4e-4, 4e-4)), "dcgan": Recipe(32, (8e-4, 4e-4))}
 
 
 class GanLesson:

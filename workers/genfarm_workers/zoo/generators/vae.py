@@ -20,7 +20,7 @@ _BATCH = 64
 _PEAK_RATE = 3e-3
 _DECAY = 0.99
 #: Weight of the pull towards the prior beside the sum over all pixels.
-PULL = 1.0
+PULL = 2.0
 
 
 class VaeLesson:
