@@ -80,7 +80,7 @@ class MlpGenerator(Generator):
 class DcganGenerator(Generator):
     """Transposed convolutions with batch norm (arXiv 1511.06434), from 4x4 up to 32x32."""
 
-    def __init__(self, design: Design, width: int = 20) -> None:
+    def __init__(self, design: Design, width: int = 16) -> None:
         super().__init__(design)
         inputs = design.latent + len(design.labels)
         self.layers = nn.Sequential(

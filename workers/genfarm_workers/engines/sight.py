@@ -51,12 +51,17 @@ def fit(picture: Image.Image, size: int, channels: int) -> torch.Tensor:
     return tones.view(size, size, channels).permute(2, 0, 1)
 
 
+def border_tones(tones: torch.Tensor) -> torch.Tensor:
+    """The median tone around each picture (N, C, S, S), over its channels: (N,)."""
+    grey = tones.mean(dim=1)
+    edges = (grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1])
+    return torch.cat(edges, dim=1).median(dim=1).values
+
+
 def turn_to_paper(tones: torch.Tensor, paper: float | None) -> torch.Tensor:
     """A picture (C, S, S) from -1 to 1 in negative, where its paper is the opposite of `paper`."""
-    if paper is None:
-        return tones
-    edges = torch.cat([tones[:, 0], tones[:, -1], tones[:, :, 0], tones[:, :, -1]], dim=1)
-    return -tones if edges.median().item() * paper < 0 else tones
+    is_negative = paper is not None and border_tones(tones[None]).item() * paper < 0
+    return -tones if is_negative else tones
 
 
 def _mode(picture: Image.Image) -> str:

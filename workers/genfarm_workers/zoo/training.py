@@ -72,12 +72,13 @@ class Average:
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
         self._decay = decay
-        self._updates = 0
+        #: How many there were; a resumed training sets it.
+        self.updates = 0
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        self._updates += 1
-        decay = min(self._decay, self._updates / (self._updates + 10))
+        self.updates += 1
+        decay = min(self._decay, self.updates / (self.updates + 10))
         for mean, value in zip(self.module.parameters(), module.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
 

@@ -32,6 +32,9 @@ class Lesson(Protocol):
     def optimisers(self) -> Mapping[str, Optimizer]:
         """By name."""
 
+    def skip(self, steps: int) -> None:
+        """Told of the steps that are done, once modules and optimisers are as those left them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -94,6 +97,7 @@ def resume_checkpoint(
         optimiser.load_state_dict({"state": moments, "param_groups": groups})
     chance.set_state(tensors["chance"])
     losses = tensors["losses"].tolist()
+    lesson.skip(len(losses))
     return Progress(len(losses), losses, json.loads(told["curves"]))
 
 

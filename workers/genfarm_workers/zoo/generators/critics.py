@@ -1,34 +1,41 @@
 """What the GANs are trained against: networks that tell drawn pictures from real ones.
 
 They end with the training; nothing of them is kept but in a checkpoint. The class takes part by
-projection (arXiv 1802.05637), and the spread within a batch is shown as a feature (arXiv
-1710.10196), without which the DCGAN here drew one digit for everything.
+projection (arXiv 1802.05637), and the DCGAN's critic also names it (arXiv 1610.09585): without
+that, digits had a shape long before they had their class. The spread within a batch is shown as a
+feature (arXiv 1710.10196), without which the DCGAN here drew one digit for everything.
 """
 
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genfarm_workers.engines.generators import Design
 
 
 class Critic(nn.Module, ABC):
-    """Pictures (N, C, S, S) and classes (N, labels) to logits (N,), above 0 for real ones."""
+    """Pictures (N, C, S, S) and classes (N, labels) to logits, above 0 for real ones."""
 
-    def __init__(self, design: Design, features: int) -> None:
+    def __init__(self, design: Design, features: int, *, is_naming: bool = False) -> None:
         super().__init__()
         self.verdict = nn.Linear(features, 1)
         self.expected = nn.Parameter(torch.zeros(len(design.labels), features))
+        self.names = nn.Linear(features, len(design.labels)) if is_naming else None
 
     @abstractmethod
     def describe(self, pictures: Tensor) -> Tensor:
         """Features (N, features)."""
 
-    def forward(self, pictures: Tensor, classes: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and how badly the critic names the classes, if it does: (N,) and ()."""
         features = self.describe(pictures)
         logits: Tensor = self.verdict(features)[:, 0]
-        return logits + (features * (classes @ self.expected)).sum(dim=1)
+        logits = logits + (features * (classes @ self.expected)).sum(dim=1)
+        if self.names is None:
+            return logits, logits.new_zeros(())
+        return logits, functional.cross_entropy(self.names(features), classes)
 
 
 class MlpCritic(Critic):
@@ -49,9 +56,9 @@ class MlpCritic(Critic):
 class ConvolutionalCritic(Critic):
     """Strided convolutions down to 4x4."""
 
-    def __init__(self, design: Design, width: int = 20) -> None:
+    def __init__(self, design: Design, width: int = 16) -> None:
         features = 4 * width
-        super().__init__(design, features)
+        super().__init__(design, features, is_naming=bool(design.labels))
         layers: list[nn.Module] = []
         for inputs, outputs in (
             (design.channels, width),

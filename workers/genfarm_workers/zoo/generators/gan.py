@@ -33,7 +33,7 @@ class Recipe:
     decay: float = 0.995
 
 
-RECIPES = {"gan": Recipe(64, (4e-4, 4e-4)), "dcgan": Recipe(32, (8e-4, 4e-4))}
+RECIPES = {"gan": Recipe(64, (4e-4, 4e-4)), "dcgan": Recipe(32, (1e-3, 5e-4), 0.99)}
 
 
 class GanLesson:
@@ -57,18 +57,23 @@ class GanLesson:
             for part, rate in zip(("generator", "critic"), self._recipe.rates, strict=True)
         }
 
+    def skip(self, steps: int) -> None:
+        """So many are done, and what they left is in the modules and optimisers."""
+        self._average.updates = steps
+
     def advance(self, step: int) -> Mapping[str, float]:
         """Take that step, from 0; returns its losses."""
         noise = self._pace(step)
         real, labels = self._pictures.draw(self._batch, self._chance)
         classes = one_hot(labels, self._design)
         drawn = self._generator(self._normal(self._batch, self._design.latent), classes)
-        taken = self._critic(self._blur(drawn.detach(), noise), classes)
-        seen = self._critic(self._blur(real, noise), classes)
+        taken, _ = self._critic(self._blur(drawn.detach(), noise), classes)
+        seen, misnamed = self._critic(self._blur(real, noise), classes)
         judged = functional.softplus(-seen).mean() + functional.softplus(taken).mean()
-        self._descend("critic", judged)
-        fooled = functional.softplus(-self._critic(self._blur(drawn, noise), classes)).mean()
-        self._descend("generator", fooled)
+        self._descend("critic", judged + misnamed)
+        taken, misnamed = self._critic(self._blur(drawn, noise), classes)
+        fooled = functional.softplus(-taken).mean()
+        self._descend("generator", fooled + misnamed)
         self._average.update(self._generator)
         return {"critic": judged.item(), "generator": fooled.item()}
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from genfarm_workers.engines.sight import border_tones
 from genfarm_workers.zoo.digits.data import enlarge, jitter, real_digits
 
 #: How much digits are shaken. All of it doubles the distance of the pictures from real digits,
@@ -51,7 +52,7 @@ class Pictures:
 
     def paper(self) -> float | None:
         """Tone of the paper, from -1 to 1, where most pictures are on one; else None."""
-        edges = as_tones(self.pixels)[:, :, [0, -1], :].flatten(1).median(dim=1).values
+        edges = border_tones(as_tones(self.pixels))
         for tone in (1.0, -1.0):
             if ((edges - tone).abs() < _PAPER_REACH).float().mean() >= _PAPER_SHARE:
                 return tone

@@ -38,6 +38,10 @@ class VaeLesson:
             "vae": Adam(vae.parameters(), lr=_PEAK_RATE, betas=(0.9, 0.99))
         }
 
+    def skip(self, steps: int) -> None:
+        """So many are done, and what they left is in the modules and optimisers."""
+        self._average.updates = steps
+
     def advance(self, step: int) -> Mapping[str, float]:
         """Take that step, from 0; returns its losses, in nats a picture."""
         share = step / self._steps

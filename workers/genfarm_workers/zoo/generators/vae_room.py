@@ -10,7 +10,7 @@ from genfarm_workers.zoo.training import Plan
 
 __all__ = ["DEFAULT_STEPS", "PROSE", "TAKES_DATA", "measure", "train"]
 
-DEFAULT_STEPS = 3_000
+DEFAULT_STEPS = 2_500
 TAKES_DATA = True
 
 PROSE = Prose(
