@@ -30,7 +30,9 @@ class LatentsEngine(BatchEngine[list[float]]):
             )
         self._vae = vae
         self._dtype = choose_dtype(self.entry, self.device)
+        #: Pictures of the tasks in hand, (C, S, S) from -1 to 1.
         self._seen: dict[str, torch.Tensor] = {}
+        self.run(())  # the first call of a shape costs a device more than the others
 
     def refusal(self, claim: Claim) -> Failure | None:
         if claim.params["image"] is None:

@@ -40,6 +40,7 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
         self._generator = fetch_generator(self.entry, self.device)
         self._design = self._generator.design
         self._dtype = choose_dtype(self.entry, self.device)
+        self.run(())  # the first call of a shape costs a device more than the others
 
     def refusal(self, claim: Claim) -> Failure | None:
         return self._label_fault(claim.params["label"]) or self._latents_fault(claim)
@@ -58,8 +59,10 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
         return [(pic, self._name(point)) for pic, point in zip(drawn, points, strict=True)]
 
     def finish(self, claim: Claim, pieces: Sequence[tuple[Picture, str | None]]) -> Output:
+        is_walk = claim.params["to_seed"] is not None
         output = {
-            "seeds": [Row(claim, k).seed for k in range(claim.rows)],
+            # All pictures of a walk come from its two seeds.
+            "seeds": [claim.seed if is_walk else Row(claim, k).seed for k in range(claim.rows)],
             "labels": [name for _, name in pieces],
         }
         return Output(claim.task_id, output=output, files=[picture for picture, _ in pieces])

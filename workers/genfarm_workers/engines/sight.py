@@ -6,7 +6,7 @@ A user's training pictures and pictures to be encoded pass the same way. Knows n
 import io
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 #: Pixels of the largest picture that is opened; a PNG of a few KB can hold billions.
 MOST_PIXELS = 50_000_000
@@ -17,15 +17,15 @@ class Unseeable(Exception):
 
 
 def open_picture(file: bytes) -> Image.Image:
-    """The picture, decoded, transparent parts white. Raises Unseeable."""
+    """The picture, decoded and upright, transparent parts white. Raises Unseeable."""
     try:
-        picture = Image.open(io.BytesIO(file))
+        picture: Image.Image = Image.open(io.BytesIO(file))
         if picture.width * picture.height > MOST_PIXELS:
             raise Unseeable(
                 f"a picture of {picture.width}x{picture.height}; expected at most "
                 f"{MOST_PIXELS:,} pixels"
             )
-        picture.load()
+        picture = ImageOps.exif_transpose(picture)
     # Pillow raises whatever its decoders meet, SyntaxError and struct.error among them.
     except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError) as error:
         raise Unseeable(f"no picture that can be read ({error})") from error
@@ -34,7 +34,9 @@ def open_picture(file: bytes) -> Image.Image:
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-    return picture if picture.mode in ("L", "RGB") else picture.convert(_mode(picture))
+    if picture.mode.startswith("I"):  # 16 bits a tone, which `convert` would cut off at 255
+        picture = picture.convert("I").point(lambda tone: tone * (1 / 256))
+    return picture.convert("L" if picture.mode in ("1", "L", "I", "F") else "RGB")
 
 
 def fit(picture: Image.Image, size: int, channels: int) -> torch.Tensor:
@@ -62,10 +64,6 @@ def turn_to_paper(tones: torch.Tensor, paper: float | None) -> torch.Tensor:
     """A picture (C, S, S) from -1 to 1 in negative, where its paper is the opposite of `paper`."""
     is_negative = paper is not None and border_tones(tones[None]).item() * paper < 0
     return -tones if is_negative else tones
-
-
-def _mode(picture: Image.Image) -> str:
-    return "L" if picture.mode in ("1", "I", "I;16", "F", "LA") else "RGB"
 
 
 def _margin(picture: Image.Image) -> tuple[int, ...] | int:

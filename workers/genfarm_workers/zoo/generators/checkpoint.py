@@ -85,7 +85,22 @@ def resume_checkpoint(
 ) -> Progress:
     """Bring the lesson to where it stood. Raises InvalidSetting where that cannot be."""
     tensors, told = _read(folder / NAME)
-    _check_course(folder / NAME, Course(**json.loads(told["course"])), course)
+    try:
+        _check_course(folder / NAME, Course(**json.loads(told["course"])), course)
+        return _restore(tensors, told, lesson, chance)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InvalidSetting(
+            f"{folder / NAME} is no checkpoint of this release ({error}). Delete it and train "
+            "without --resume"
+        ) from error
+
+
+def _restore(
+    tensors: Mapping[str, Tensor],
+    told: Mapping[str, Any],
+    lesson: Lesson,
+    chance: torch.Generator,
+) -> Progress:
     for part, module in lesson.modules.items():
         module.load_state_dict(_below(tensors, f"modules.{part}."))
     for part, optimiser in lesson.optimisers.items():

@@ -3,7 +3,7 @@
 They end with the training; nothing of them is kept but in a checkpoint. The class takes part by
 projection (arXiv 1802.05637), and the DCGAN's critic also names it (arXiv 1610.09585): without
 that, digits had a shape long before they had their class. The spread within a batch is shown as a
-feature (arXiv 1710.10196), without which the DCGAN here drew one digit for everything.
+feature (arXiv 1710.10196); the textbook DCGAN collapsed to one digit.
 """
 
 from abc import ABC, abstractmethod

@@ -17,8 +17,9 @@ PROSE = Prose(
     tag="unconditional-image-generation",
     library="pytorch",
     what="A DCGAN, transposed convolutions with batch norm from 4x4 up to 32x32, that draws "
-    "handwritten digits of the class asked for or of any. It learns against a critic that sees "
-    "noisy pictures and the spread of its batch; without these it drew one digit for everything.",
+    "pictures of the class asked for or of any. The one that ships draws handwritten "
+    "digits. It learns against a critic that sees noisy pictures and the spread of its "
+    "batch, and that names the class; the textbook DCGAN collapsed to one digit.",
     use=use_of("dcgan", LATENTS["dcgan"]),
     data=LEARNT_FROM,
     measured=MEASURED,

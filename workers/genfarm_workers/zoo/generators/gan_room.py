@@ -16,8 +16,9 @@ TAKES_DATA = True
 PROSE = Prose(
     tag="unconditional-image-generation",
     library="pytorch",
-    what="A GAN of fully connected layers that draws handwritten digits, 28x28, grey, of the class "
-    "asked for or of any. It learns against a critic that sees noisy pictures.",
+    what="A GAN of fully connected layers that draws pictures of 28x28, of the class asked for "
+    "or of any. The one that ships draws handwritten digits. It learns against a critic "
+    "that sees noisy pictures.",
     use=use_of("gan", LATENTS["gan"]),
     data=LEARNT_FROM,
     measured=MEASURED,

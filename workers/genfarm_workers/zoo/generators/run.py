@@ -26,7 +26,7 @@ from genfarm_workers.zoo.training import Plan, recorded
 
 #: Checkpoints of a whole training; each costs about as much as ten steps.
 CHECKPOINTS = 8
-#: Pictures of the map of a latent space.
+#: Pictures at most on the map of a latent space.
 _MAPPED = 2000
 
 
@@ -68,7 +68,8 @@ def train_generator(name: str, plan: Plan, begin: Begin) -> None:
 @torch.no_grad()
 def draw_latents(vae: Vae, pictures: Pictures, path: Path) -> float:
     """The map of where the pictures lie; returns the share of their variance it shows."""
-    some = slice(0, _MAPPED)
+    # Evenly over all: those of a folder lie class by class.
+    some = torch.arange(0, len(pictures.labels), -(-len(pictures.labels) // _MAPPED))
     parts = torch.split(as_tones(pictures.pixels[some]), 256)
     points = torch.cat([vae.encode(part)[0] for part in parts])
     return sheets.draw_map(points, pictures.labels[some], pictures.names, path)

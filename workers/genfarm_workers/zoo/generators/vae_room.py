@@ -16,9 +16,10 @@ TAKES_DATA = True
 PROSE = Prose(
     tag="unconditional-image-generation",
     library="pytorch",
-    what="A convolutional VAE, 28x28, grey. It draws handwritten digits of the class asked for or "
-    "of any, encodes pictures to 16 numbers and draws from such numbers again. Each class has a "
-    "prior around a mean of its own, so that a point of the latent space says its class.",
+    what="A convolutional VAE that draws pictures of 28x28, of the class asked for or of any. "
+    "The one that ships draws handwritten digits. It encodes pictures to 16 numbers and "
+    "draws from such numbers again. Each class has a prior around a mean of its own, so "
+    "that a point of the latent space says its class.",
     use=use_of("vae", LATENTS["vae"]),
     data=LEARNT_FROM,
     measured=MEASURED,
