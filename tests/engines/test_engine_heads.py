@@ -21,7 +21,7 @@ def test_rows_of_a_widened_layer_are_bit_equal_and_near_the_plain_ones(outputs: 
 
 
 def test_other_layers_stay_as_they_are() -> None:
-    model = nn.Sequential(nn.Linear(4, 16), nn.Sequential(nn.Linear(16, 2, bias=False)))
-    first = model[0]
-    assert widen(model)[0] is first
-    assert model[1][0](torch.zeros(3, 16)).tolist() == [[0.0, 0.0]] * 3
+    wide, narrow = nn.Linear(4, 16), nn.Sequential(nn.Linear(16, 2, bias=False))
+    model = widen(nn.Sequential(wide, narrow))
+    assert model[0] is wide
+    assert narrow(torch.zeros(3, 16)).tolist() == [[0.0, 0.0]] * 3

@@ -70,7 +70,7 @@ def _follow(key: str, folder: Path, steps: list[tuple[str, str]]) -> Pooling:
     return Pooling(way, "Normalize" in names, model, most)
 
 
-def _way(key: str, config: Any) -> str:
+def _way(key: str, config: dict[str, Any]) -> str:
     """Older folders have a switch for each way, newer ones name it."""
     switches = {
         name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")

@@ -19,6 +19,7 @@ ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "digit-resnet": "digit_resnet.room",
 }
 NAMES = tuple(ROOMS)
 
