@@ -27,6 +27,7 @@ ROOMS = {
     "gan": "generators.gan_room",
     "dcgan": "generators.dcgan_room",
     "vae": "generators.vae_room",
+    "digit-resnet": "digit_resnet.room",
 }
 NAMES = tuple(ROOMS)
 
