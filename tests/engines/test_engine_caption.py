@@ -239,13 +239,37 @@ def test_a_batch_ends_early_when_its_tasks_are_dropped(make: Making, ask: Asking
 
     def tick() -> None:
         ticks.append(1)
-        engine.drop(["a"])
+        engine.drop(["a", "b"])
 
     engine = make(tick=tick)
-    engine.admit([ask("a", noise(1), max_new_tokens=40)])
+    options = {"max_new_tokens": 40}
+    engine.admit([ask("a", noise(1), **options), ask("b", noise(1), prompt="the", **options)])
     assert engine.step(0.0) == []
-    assert len(ticks) == 1
+    assert len(ticks) == 2  # one for each length of beginning
     assert engine.wakes_at(0.0) is None
+
+
+def test_when_memory_runs_out_the_batch_is_written_in_parts(
+    make: Making, ask: Asking, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make()
+    tasks = [ask(str(seed), noise(seed), max_new_tokens=3) for seed in range(4)]
+    whole = run(engine, tasks)
+    model = engine.modules()[0]
+    generate, sizes = model.generate, list[int]()
+
+    def narrow(pixel_values: torch.Tensor, **options: Any) -> torch.Tensor:
+        sizes.append(len(pixel_values))
+        if len(pixel_values) > 2:
+            raise RuntimeError("CUDA out of memory")
+        written: torch.Tensor = generate(pixel_values=pixel_values, **options)
+        return written
+
+    monkeypatch.setattr(model, "generate", narrow)
+    parts = run(engine, tasks)
+    assert [texts(parts[name]) for name in whole] == [texts(whole[name]) for name in whole]
+    assert sizes == [4, 2, 2]
+    assert engine.work.shortages == 1
 
 
 def test_a_model_of_another_family_is_unavailable(

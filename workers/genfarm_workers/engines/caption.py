@@ -5,7 +5,8 @@ alike in length share a batch, always of the full size, and each token is drawn 
 seed, so that a caption's bytes depend on no mate. Knows no family of models.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,11 @@ from genfarm_workers.engines import Output
 from genfarm_workers.engines.batch import BatchEngine, Row
 from genfarm_workers.engines.captioner import load_captioner
 from genfarm_workers.engines.continuation import Continuation, Detokenizer
+from genfarm_workers.engines.memory import free_memory, is_out_of_memory
 from genfarm_workers.engines.opening import open_picture
 from genfarm_workers.engines.static import RowChoice, RowsDone
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class CaptionEngine(BatchEngine[Caption]):
         """Raises ModelUnavailable, saying what is missing."""
         self._captioner = load_captioner(self.entry, self.device)
         self._seen: dict[str, _Seen] = {}
+        #: Rows of a batch: as many as there are slots, fewer once memory was short.
+        self._most = self.slots
 
     def modules(self) -> list[Any]:
         return [self._captioner.model]
@@ -63,14 +69,21 @@ class CaptionEngine(BatchEngine[Caption]):
         self._seen[claim.task_id] = _Seen(self._captioner.see(picture), beginning)
         return None
 
+    def resize(self, rows: int) -> None:
+        super().resize(rows)
+        self._most = rows
+
     def run(self, rows: Sequence[Row]) -> Sequence[Caption]:
-        seen = [self._seen[row.claim.task_id] for row in rows]
-        lines = [self._line(row, sight) for row, sight in zip(rows, seen, strict=True)]
-        for length in dict.fromkeys(len(sight.beginning) for sight in seen):
-            alike = [place for place, one in enumerate(seen) if len(one.beginning) == length]
-            watch = self._watch([rows[place] for place in alike], [lines[place] for place in alike])
-            self._generate([seen[place] for place in alike], [lines[p] for p in alike], watch)
-        return [self._caption(line) for line in lines]
+        captions: dict[Row, Caption] = {}
+        # Taken at once, because a tick may drop tasks of a batch that is still to come.
+        seen = {row: self._seen[row.claim.task_id] for row in rows}
+        for length in dict.fromkeys(len(one.beginning) for one in seen.values()):
+            alike = [row for row in rows if len(seen[row].beginning) == length]
+            while alike:
+                written = self._write({row: seen[row] for row in alike[: self._most]})
+                captions.update(zip(alike, written, strict=False))
+                alike = alike[len(written) :]
+        return [captions[row] for row in rows]
 
     def finish(self, claim: Claim, pieces: Sequence[Caption]) -> Output:
         self._seen.pop(claim.task_id, None)
@@ -96,6 +109,28 @@ class CaptionEngine(BatchEngine[Caption]):
             f"{max_new_tokens} new ones are more than the {context} that model "
             f"{self.entry.key!r} can say. Ask for fewer or shorten the prompt"
         )
+
+    def _write(self, seen: Mapping[Row, _Seen]) -> list[Caption]:
+        """Captions of rows that begin alike; none when memory ran out, and then later batches
+        are smaller."""
+        lines = [self._line(row, sight) for row, sight in seen.items()]
+        try:
+            self._generate(list(seen.values()), lines, self._watch(list(seen), lines))
+            return [self._caption(line) for line in lines]
+        except (RuntimeError, MemoryError) as error:
+            if self._most == 1 or not is_out_of_memory(error):
+                raise
+        # Outside the except block: its traceback would keep the tensors alive.
+        self._most //= 2
+        self.work.shortages += 1
+        free_memory()
+        logger.warning(
+            "out of memory: model %s captions %s pictures at a time from now on; their bytes may "
+            "differ from those of a worker with more",
+            self.entry.key,
+            self._most,
+        )
+        return []
 
     def _line(self, row: Row, sight: _Seen) -> Continuation:
         """The row as the sampler knows it: a text-generation of no filters."""
@@ -124,7 +159,7 @@ class CaptionEngine(BatchEngine[Caption]):
         self, seen: Sequence[_Seen], lines: Sequence[Continuation], watch: Callable[[int], None]
     ) -> None:
         """Feed the lines their tokens, beside fillers up to the full size of a batch."""
-        missing = self.slots - len(seen)
+        missing = self._most - len(seen)
         pixels = torch.stack([one.pixels for one in seen])
         fillers = torch.zeros((missing, *pixels.shape[1:]))
         beginnings = [one.beginning for one in seen]
@@ -136,7 +171,7 @@ class CaptionEngine(BatchEngine[Caption]):
                 num_beams=1,
                 max_new_tokens=max(line.params["max_new_tokens"] for line in lines),
             ),
-            logits_processor=LogitsProcessorList([RowChoice(lines, self.slots)]),
+            logits_processor=LogitsProcessorList([RowChoice(lines, self._most)]),
             stopping_criteria=StoppingCriteriaList([RowsDone(lines, watch)]),
         )
 

@@ -23,9 +23,11 @@ def open_picture(claim: Claim, param: str) -> Image.Image | Failure:
     if content is None:
         return _failure(param, "the file did not come with the task; submit the task again")
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
-            # Some warn of odd EXIF data, or of many pixels, which are counted here anyway.
-            warnings.simplefilter("ignore")
+        # It warns of odd EXIF data, and of many pixels, which are counted here anyway.
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(content), formats=_FORMATS) as opened,
+        ):
             width, height = opened.size
             if width * height > MOST_PIXELS:
                 what = f"{width}x{height} pixels, expected at most {MOST_PIXELS:,} together"
