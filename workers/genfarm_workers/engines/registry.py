@@ -25,6 +25,7 @@ ENGINES = {
     "classify-text": "classify:TextClassifierEngine",
     "classify-image": "classify:ImageClassifierEngine",
     "embed": "embed:TextEmbeddingEngine",
+    "caption": "caption:CaptionEngine",
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
     "drill": "drill:DrillEngine",

@@ -19,6 +19,7 @@ from typing import Any
 
 #: Models that ship with the farm and the rooms that train them, in the order in which they have
 #: to be trained: whatever draws digits is measured by the judge.
+#: to be trained: the digits are measured by the judge, and the captions by the digits.
 ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
@@ -28,6 +29,8 @@ ROOMS = {
     "dcgan": "generators.dcgan_room",
     "vae": "generators.vae_room",
     "digit-resnet": "digit_resnet.room",
+    "captions": "captions.room",
+    "code": "code.room",
 }
 NAMES = tuple(ROOMS)
 
