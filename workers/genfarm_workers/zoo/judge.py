@@ -49,8 +49,7 @@ class Judge:
     @torch.inference_mode()
     def describe(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
         """Features of the layer before the last (N, 64), and probabilities (N, 10)."""
-        sights = torch.stack([_see(image) for image in images])
-        features = self._network[:-1](sights)
+        features = self._network[:-1](_look(images))
         return features, self._network[-1](features).softmax(dim=1)
 
     @torch.inference_mode()
@@ -61,12 +60,6 @@ class Judge:
         confidences, digits = self._network(_look(images)).softmax(dim=1).max(dim=1)
         pairs = zip(digits.tolist(), confidences.tolist(), strict=True)
         return [Verdict(int(digit), confidence) for digit, confidence in pairs]
-
-    @torch.inference_mode()
-    def describe(self, images: Sequence[Image.Image]) -> Tensor:
-        """What it makes of each picture before it decides, (N, 64): features for an FID."""
-        described: Tensor = self._network[:-1](_look(images))
-        return described
 
 
 def build_network() -> nn.Sequential:
