@@ -95,14 +95,9 @@ class Node:
         self._scout = Scout(
             self._worker_id, self._store, self._broker, self._intake, self._host, fleet
         )
-        batcher = Batcher(self._host.slots())
+        batcher, recorder = Batcher(self._host.slots()), self._recorder(catalog, place.device)
         self._runner = Runner(
-            self._worker_id,
-            self._store,
-            self._intake,
-            self._host,
-            batcher,
-            self._recorder(catalog, place.device),
+            self._worker_id, self._store, self._intake, self._host, batcher, recorder
         )
         self._store.enlist(self._describe(name))
         self._runner.start()
