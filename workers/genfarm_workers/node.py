@@ -80,13 +80,8 @@ class Node:
         self._broker = Broker(settings.broker)
         self._broker.ping()
         self._check_safety()
-        artifacts = ArtifactStore(settings.artifacts_url)
-        chains = [Advancer(self._store, self._broker, settings.window) for _ in range(2)]
-        self._advancer = AdvancerThread(chains[0])
+        self._advancer = AdvancerThread(self._chains())
         self._advancer.start()
-        recorder = Recorder(
-            self._store, artifacts, self._worker_id, settings.max_attempts, self._advancer.hand_in
-        )
         place = pin(settings.device, settings.threads)
         prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
         fleet = Fleet(self._store, self._worker_id, name_device(place), self._catalog)
@@ -99,7 +94,7 @@ class Node:
         )
         batcher = Batcher(self._host.slots())
         self._runner = Runner(
-            self._worker_id, self._store, self._intake, self._host, batcher, recorder
+            self._worker_id, self._store, self._intake, self._host, batcher, self._recorder()
         )
         self._store.enlist(self._describe(name))
         self._runner.start()
@@ -115,7 +110,7 @@ class Node:
         self._showing = Showing(Live(settings.broker), self._host.in_hand, self._runner.aim)
         self._host.gaze.on_seen = self._showing.put
         self._showing.start()
-        keeper = Keeper(self._store, self._broker, settings, self._worker_id, chains[1].sweep)
+        keeper = Keeper(self._store, self._broker, settings, self._worker_id, self._chains().sweep)
         self._keeper = KeeperThread(keeper, settings.tick_seconds, on_refused=self._refuse)
         self._keeper.start()
         log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))
@@ -143,6 +138,16 @@ class Node:
         self._keeper.join(LAST_ROUND)
         self._advancer.join(LAST_ROUND)
         self._broker.close()
+
+    def _chains(self) -> Advancer:
+        """Whoever moves the items of chains on; each thread has one of its own."""
+        return Advancer(self._store, self._broker, self._settings.window)
+
+    def _recorder(self) -> Recorder:
+        settings = self._settings
+        artifacts = ArtifactStore(settings.artifacts_url)
+        onward = self._advancer.hand_in
+        return Recorder(self._store, artifacts, self._worker_id, settings.max_attempts, onward)
 
     def _look_around(self) -> None:
         self._runner.look_around()
