@@ -39,16 +39,16 @@ def write_chain(
     first = plan.steps[0]
     order = Order(find_kind(first.kind), first.model, {"seed": items.seed}, priority)
     check_order(order)
-    reader = Reader(plan, order, items)
+    reader = Reader(link, plan, order, items)
     digest = reader.digest() if reader.source.is_repeatable else None
     link.check_broker()
     chain, is_ours = _open(link, plan, label, digest, priority)
     try:
         _write_stages(link, chain, label)
         if digest is None:
-            reader.keep = lambda place, item: link.store.insert_inputs(chain.id, {place: item})
+            reader.keeps_for = chain.id
         else:
-            reader.write_inputs(link, chain.id)
+            reader.write_inputs(chain.id)
         write(link, _first(order, reader.source, chain, label), progress=progress)
         link.store.seal_stages(chain)
     except BaseException:

@@ -38,13 +38,14 @@ class Items:
 class Reader:
     """Items as the first stage's inputs."""
 
-    def __init__(self, plan: Plan, order: Order, items: Items) -> None:
+    def __init__(self, link: Link, plan: Plan, order: Order, items: Items) -> None:
+        self._link = link
         self._plan = plan
         self._order = order
         self._step = plan.steps[0]
         self._items = open_source(_widened(order.kind, plan), items.inputs, items.id_from)
-        #: Is told each item and its place as it is read, where a later stage looks at it.
-        self.keep: Callable[[int, Mapping[str, Any]], object] | None = None
+        #: The chain whose items are written down as they are read, for stages that look at them.
+        self.keeps_for: str | None = None
         self.source = _Source(
             self.read, self._items.is_repeatable, self._items.file, times=self._step.times
         )
@@ -58,8 +59,8 @@ class Reader:
             if self._step.times > 1 and custom_id is None:
                 custom_id = default_id(given.index)
             self._check(given, item)
-            if self.keep is not None and self._plan.keeps_inputs:
-                self.keep(given.index, item)
+            if self.keeps_for is not None and self._plan.keeps_inputs:
+                self._link.store.insert_inputs(self.keeps_for, {given.index: item})
             for twin in range(self._step.times):
                 yield self._row(given, item, seed, custom_id, twin)
 
@@ -72,15 +73,15 @@ class Reader:
             summing.update(f"{place}\0{json.dumps(item, sort_keys=True)}\0".encode())
         return summing.hexdigest()
 
-    def write_inputs(self, link: Link, chain_id: str) -> None:
+    def write_inputs(self, chain_id: str) -> None:
         """Write the items down where a later stage looks at them."""
         chunk: dict[int, Mapping[str, Any]] = {}
         for place, item in self._inputs():
             chunk[place] = item
             if len(chunk) == CHUNK:
-                link.store.insert_inputs(chain_id, chunk)
+                self._link.store.insert_inputs(chain_id, chunk)
                 chunk = {}
-        link.store.insert_inputs(chain_id, chunk)
+        self._link.store.insert_inputs(chain_id, chunk)
 
     def _inputs(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if self._plan.keeps_inputs:

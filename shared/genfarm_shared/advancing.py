@@ -11,6 +11,7 @@ the same ids, and the second finds them there. Knows no SQL and no engine.
 import logging
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -47,6 +48,21 @@ class _Known:
     plan: Plan
 
 
+#: A chain, how often it was taken up again, and a stage.
+_Gap = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far the ended rows before a stage have been gone through."""
+
+    #: All that ended before then was.
+    gone_to: float
+    #: The last end so far, UTC seconds, and when that was first seen, monotonic seconds.
+    last: float | None
+    seen_at: float
+
+
 class Advancer:
     """Writes down what comes of ended tasks, and hands it on. Not for two threads at once."""
 
@@ -60,7 +76,7 @@ class Advancer:
         #: Chains whose fault was told already.
         self._sick: set[str] = set()
         #: How far the ended rows before each stage have been gone through.
-        self._marks: dict[tuple[str, int], Due] = {}
+        self._marks: dict[_Gap, _Mark] = {}
 
     def advance(self, task_ids: Iterable[str]) -> int:
         """Have every stage that waited for those tasks of chains go on; returns how many rows
@@ -80,7 +96,7 @@ class Advancer:
     def sweep(self) -> None:
         """See that nothing was left behind in any chain. Raises Unreachable."""
         going = {chain.id: chain for chain in self._store.list_chains(MOST, are_open=True)}
-        self._marks = {key: mark for key, mark in self._marks.items() if key[0] in going}
+        self._marks = {gap: mark for gap, mark in self._marks.items() if gap[0] in going}
         self._turns = [i for i in self._turns if i in going] or sorted(going)
         turn, self._turns = self._turns[:LOOKED_AFTER], self._turns[LOOKED_AFTER:]
         for chain in (going[chain_id] for chain_id in turn):
@@ -107,20 +123,24 @@ class Advancer:
         if self._store.look_over(chain) is Standing.STALLED:
             # What a clock that was set back has hidden: all of it is gone through again.
             for stage in range(1, len(plan.steps)):
-                self._marks.pop((chain.id, stage), None)
+                self._marks.pop((chain.id, chain.retries, stage), None)
 
     def _catch_up(self, known: _Known, stage: int) -> int:
         """Go through what has ended before that stage since the last look; returns rows."""
-        chain, written = known.chain, 0
+        chain, written, now = known.chain, 0, time.monotonic()
+        gap = (chain.id, chain.retries, stage)
         last = self._store.pace(job_of(chain.id, stage - 1), 0.0).last_at
-        mark = self._marks.get((chain.id, stage), Due())
-        while found := self._store.find_due(chain, stage, mark, TOGETHER):
-            mark = found[-1]
-            units = {known.plan.unit(stage, due.index) for due in found}
+        mark = self._marks.get(gap, _Mark(0.0, None, now))
+        if last is None or (last == mark.last and now - mark.seen_at > OVERLAP):
+            return 0
+        due = Due(mark.gone_to)
+        while found := self._store.find_due(chain, stage, due, TOGETHER):
+            due = found[-1]
+            units = {known.plan.unit(stage, one.index) for one in found}
             written += self._go_on(known, stage, sorted(units))
-        if last is not None:
-            # A transaction may show later than one that ended after it.
-            self._marks[chain.id, stage] = Due(last - OVERLAP)
+        seen_at = mark.seen_at if last == mark.last else now
+        # A transaction may show later than one that ended after it.
+        self._marks[gap] = _Mark(last - OVERLAP, last, seen_at)
         return written
 
     def _go_on(self, known: _Known, stage: int, units: Sequence[int]) -> int:

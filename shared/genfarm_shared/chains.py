@@ -14,6 +14,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from genfarm_shared.templates import TWIN, Path, paths_of, read_path
@@ -57,7 +59,7 @@ class Step:
         return [path for value in self.params.values() for path in paths_of(value)] + chosen
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """The stages of a chain, in order."""
 
@@ -72,10 +74,7 @@ class Plan:
 
     def width(self, stage: int) -> int:
         """Rows of one item in that stage."""
-        width = 1
-        for step in self.steps[: stage + 1]:
-            width = width * step.times // step.fold
-        return width
+        return self._widths[stage]
 
     def unit(self, stage: int, index: int) -> int:
         """The unit of that stage which a row of the stage before belongs to."""
@@ -114,6 +113,11 @@ class Plan:
         """The place of the item that a row belongs to."""
         return index // self.width(stage)
 
+    @cached_property
+    def _widths(self) -> list[int]:
+        widths = accumulate(self.steps, lambda w, s: w * s.times // s.fold, initial=1)
+        return [*widths][1:]
+
     @property
     def keeps_inputs(self) -> bool:
         """Whether a later stage takes from the items, so that they are written down as well."""
@@ -135,6 +139,8 @@ class ChainRecord:
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: Withdrawn: what has no row yet gets none that runs.
     cancelled: bool = False
+    #: How often tasks of it were run again.
+    retries: int = 0
     #: When every row of every stage had ended; None while keepers look after it.
     ended_at: float | None = None
 

@@ -77,6 +77,8 @@ chains = Table(
     Column("metadata", JSON, nullable=False),
     # Nothing of it that has no row yet is to run.
     Column("cancelled", Boolean, nullable=False),
+    # How often tasks of it were run again: what keepers had gone through, they go through anew.
+    Column("retries", Integer, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
     # Every row of every stage had ended; null while keepers look after it.
     Column("ended_at", Double),

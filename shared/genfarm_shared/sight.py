@@ -109,7 +109,7 @@ def _view(
 ) -> dict[str, Any]:
     seen: dict[str, Any] = {**output, "params": dict(params), "seed": seed}
     for what in ("image", "audio", "video"):
-        names = [a.name for a in artifacts if a.media_type.startswith(f"{what}/")]
+        names = [a.name for a in artifacts if _sort(a.media_type) == what]
         seen |= {f"{what}s": names, what: names[0] if names else None}
     texts, labels = seen.get("texts"), seen.get("labels")
     if isinstance(texts, list) and texts:
@@ -117,6 +117,10 @@ def _view(
     if isinstance(labels, list) and labels and isinstance(labels[0], dict):
         seen |= {name: labels[0].get(name) for name in ("label", "score")}
     return seen
+
+
+def _sort(media_type: str) -> str:
+    return "video" if media_type == "image/gif" else media_type.partition("/")[0]
 
 
 def _a_word(seen: Mapping[str, Any]) -> str:
@@ -143,7 +147,7 @@ _SAMPLES: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]] = {
     "text-classification": (_LABELS, ()),
     "feature-extraction": ({"embedding": _Endless([0.5])}, ()),
     "text-to-audio": ({**_SEEDS, "rate": 16_000, "seconds": 1.0}, ("audio/wav",)),
-    "text-to-video": ({**_SEEDS, "frames": 8, "fps": 8}, ("image/gif", "video/mp4")),
+    "text-to-video": ({**_SEEDS, "frames": 8, "fps": 8}, ("video/mp4",)),
     "sleep": ({"slept_seconds": 0.5}, ()),
     "batch-floats": ({"values": _Endless([0.5])}, ()),
     "drill": ({"answer": "a", **_TEXTS}, ("image/png",)),

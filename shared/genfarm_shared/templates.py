@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from genfarm_shared.errors import InvalidTask
@@ -43,6 +44,7 @@ class Path:
 Pieces = tuple[str | Path, ...]
 
 
+@lru_cache(maxsize=1024)
 def read_template(text: str) -> Pieces:
     """Its words and holes. Raises InvalidTask for a lone brace or a hole that holds no path."""
     pieces: list[str | Path] = []
@@ -59,6 +61,7 @@ def read_template(text: str) -> Pieces:
     return tuple(pieces)
 
 
+@lru_cache(maxsize=1024)
 def read_path(text: str) -> Path:
     """The path that those words spell. Raises InvalidTask."""
     found = _PATH.fullmatch(text)

@@ -1,6 +1,7 @@
 """`Farm.chain` as a person meets it: written whole, found again, and each item told in full."""
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,37 @@ def test_nothing_is_written_of_a_chain_that_cannot_work(farm: Farm, worker: Tiny
         farm.chain([TWICE[0], style], [{"prompt": "a", "style": "oil"}, {"prompt": "b"}])
     assert not farm.chains()
     assert not farm.jobs()
+
+
+class Interrupted(list[str]):
+    """Inputs whose reader is stopped the second time."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.reads += 1
+        if self.reads == 2:
+            raise KeyboardInterrupt
+        return super().__iter__()
+
+
+def test_a_submission_that_breaks_off_leaves_nothing(farm: Farm, worker: TinyWorker) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        farm.chain(TWICE, Interrupted(["a"]), name="twice")
+    assert not farm.chains()
+    assert not farm.jobs()
+    assert len(farm.chain(TWICE, ["a"], name="twice")) == 1
+
+
+def test_a_half_written_chain_is_completed_by_the_same_call(farm: Farm, worker: TinyWorker) -> None:
+    """As a client that was killed leaves it: the head is there, and no job."""
+    chain = farm.chain(TWICE, ["a", "b"], name="twice")
+    store = farm._link.store
+    for job_id in chain._record.job_ids:
+        store.remove(job_id)
+    again = farm.chain(TWICE, ["a", "b"], name="twice")
+    assert again.id == chain.id
+    assert [r.ok for r in work_off(farm, worker, again)] == [True, True]
 
 
 def test_a_later_stage_may_look_at_the_item_again(farm: Farm, worker: TinyWorker) -> None:

@@ -82,8 +82,7 @@ class Node:
         self._broker = Broker(settings.broker)
         self._broker.ping()
         self._check_safety()
-        chains = [Advancer(self._store, self._broker, settings.window) for _ in range(2)]
-        self._advancer = AdvancerThread(chains[0])
+        self._advancer = AdvancerThread(self._chains())
         self._advancer.start()
         place = pin(settings.device, settings.threads)
         prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
@@ -113,7 +112,7 @@ class Node:
         self._showing = Showing(Live(settings.broker), self._host.in_hand, self._runner.aim)
         self._host.gaze.on_seen = self._showing.put
         self._showing.start()
-        keeper = Keeper(self._store, self._broker, settings, self._worker_id, chains[1].sweep)
+        keeper = Keeper(self._store, self._broker, settings, self._worker_id, self._chains().sweep)
         self._keeper = KeeperThread(keeper, settings.tick_seconds, on_refused=self._refuse)
         self._keeper.start()
         log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))
@@ -150,6 +149,10 @@ class Node:
         aides = Aides(prover, Gates(catalog), self._advancer.hand_in)
         artifacts = ArtifactStore(settings.artifacts_url)
         return Recorder(self._store, artifacts, self._worker_id, settings.max_attempts, aides)
+
+    def _chains(self) -> Advancer:
+        """Whoever moves the items of chains on; each thread has one of its own."""
+        return Advancer(self._store, self._broker, self._settings.window)
 
     def _look_around(self) -> None:
         self._runner.look_around()

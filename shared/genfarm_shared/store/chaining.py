@@ -19,6 +19,7 @@ from genfarm_shared.chains import CUT_OFF, ChainRecord, job_of
 from genfarm_shared.errors import NotFound
 from genfarm_shared.schema import chain_inputs, chains, jobs, tasks
 from genfarm_shared.store.among import among
+from genfarm_shared.store.concluding import REOPENED
 from genfarm_shared.store.database import SLICE, Database, insert_new
 from genfarm_shared.tasks import TERMINAL, State
 
@@ -108,11 +109,12 @@ class Chaining(Database):
 
     def seal_stages(self, chain: ChainRecord) -> bool:
         """Say how many rows each later stage will have, once the first knows; whether it does."""
-        plan = chain.plan
-        first = select(jobs.c.total).where(jobs.c.id == job_of(chain.id, 0))
-        total = self.read(lambda c: c.execute(first).scalar_one_or_none())
-        if total is None:
-            return False
+        plan, ids = chain.plan, chain.job_ids
+        known = select(jobs.c.id, jobs.c.total).where(jobs.c.id.in_(ids))
+        totals = self.read(lambda c: {row[0]: row[1] for row in c.execute(known)})
+        total = totals.get(ids[0])
+        if total is None or None not in totals.values():
+            return total is not None
 
         def work(connection: Connection) -> None:
             for stage in range(1, len(plan.steps)):
@@ -165,7 +167,7 @@ class Chaining(Database):
         """Have keepers look after it again, and forget what was cut off; where the reason for
         that still holds they find it anew."""
         opened = update(chains).where(chains.c.id == chain.id)
-        self.write(lambda c: c.execute(opened.values(cancelled=False, ended_at=None)))
+        self.write(lambda c: c.execute(opened.values(REOPENED)))
         where = (tasks.c.job_id.in_(chain.job_ids), tasks.c.reason_code == CUT_OFF)
         some = select(tasks.c.id).where(*where).limit(SLICE)
 

@@ -48,6 +48,14 @@ class End:
     withdrawn: str | None = None
 
 
+#: What becomes of a chain's row when tasks of it are run again.
+REOPENED: dict[str, Any] = {
+    "cancelled": False,
+    "ended_at": None,
+    "retries": chains.c.retries + 1,
+}
+
+
 class Concluding(Database):
     """The verbs with which chains go on besides `insert`."""
 
@@ -112,7 +120,7 @@ def revive(connection: Connection, task_ids: Sequence[str]) -> None:
     gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code == CUT_OFF)
     connection.execute(gone, {"ids": sorted(cut)})
     opened = update(chains).where(chains.c.id == chain_id)
-    connection.execute(opened.values(cancelled=False, ended_at=None))
+    connection.execute(opened.values(REOPENED))
 
 
 def _hold_states(connection: Connection, task_ids: Collection[str]) -> dict[str, State]:
