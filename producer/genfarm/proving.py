@@ -157,7 +157,9 @@ def _prove_path(path: Path, trusted: Collection[str]) -> Proof:
 def _prove_task(record: TaskRecord, link: Link | None, trusted: Collection[str]) -> Proof:
     """With the bytes of its files."""
     proof = prove_manifest(manifest_of(record), trusted)
-    for artifact in record.artifacts if proof.ok and link else ():
+    if link is None or not proof.ok:
+        return proof
+    for artifact in record.artifacts:
         if hashlib.sha256(link.artifacts.read(artifact.name)).hexdigest() != artifact.sha256:
             said = f"its file {artifact.name} was changed: its SHA-256 is not its name"
             return Proof(False, said, proof.facts, proof.key)
