@@ -96,13 +96,14 @@ def find_original(link: Link, made: Named) -> Original:
         return _original_of_task(link, _record(link, made))
     data = path.read_bytes()
     facts = prove_file(data, ()).facts
-    if not facts:
+    try:
+        files = {int(facts["file"]): data}
+        return Original(facts["kind"], facts["model"], facts["params"], facts, files, None)
+    except (KeyError, TypeError, ValueError):
         raise InvalidTask(
             f"{path} carries no note of genfarm that can be read; name the task instead, or a "
             "file as the farm wrote it"
-        )
-    files = {int(facts["file"]): data}
-    return Original(facts["kind"], facts["model"], facts["params"], facts, files, None)
+        ) from None
 
 
 def compare(original: Original, result: Result) -> Replay:
@@ -157,7 +158,7 @@ def _prove_path(path: Path, trusted: Collection[str]) -> Proof:
 def _prove_task(record: TaskRecord, link: Link | None, trusted: Collection[str]) -> Proof:
     """With the bytes of its files."""
     proof = prove_manifest(manifest_of(record), trusted)
-    if not proof.ok or link is None:
+    if link is None or not proof.ok:
         return proof
     for artifact in record.artifacts:
         if hashlib.sha256(link.artifacts.read(artifact.name)).hexdigest() != artifact.sha256:

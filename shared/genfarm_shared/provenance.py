@@ -24,6 +24,7 @@ from genfarm_shared.tasks import TaskRecord
 VERSION = 1
 #: Keyword of the PNG text that common tools read.
 PARAMETERS = "parameters"
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _FILE, _MANIFEST = b"genfarm file\n", b"genfarm manifest\n"
 
 
@@ -62,7 +63,7 @@ class Made:
 
 def canonical(value: object) -> str:
     """The one spelling of a JSON value; ASCII, no line end."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _encode(value)
 
 
 def hash_of(value: object) -> str:

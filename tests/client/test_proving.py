@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from genfarm.doctor import OK, WARN, examine
 from genfarm.proving import MANIFESTS, prove, read_key
 from genfarm_shared.errors import NotFound
 from genfarm_shared.provenance import Made, sign_manifest, whole_manifest
+from genfarm_shared.settings import Settings
 from genfarm_shared.signing import ensure_signer
 
 
@@ -39,6 +41,16 @@ def test_a_key_is_read_from_its_digits_and_from_files(tmp_path: Path) -> None:
     (tmp_path / "public").write_text(f"{signer.key}\n")
     found = {read_key(str(k)) for k in (signer.key, tmp_path / "public", tmp_path / "signing.key")}
     assert found == {signer.key}
+
+
+def test_the_doctor_says_the_key_and_warns_of_one_that_others_may_read(tmp_path: Path) -> None:
+    settings = Settings.load(home=tmp_path)
+    signer = ensure_signer(settings.signing_path)
+    (finding,) = [found for found in examine(settings) if found.what == "signing"]
+    assert (finding.level, signer.key in finding.found) == (OK, True)
+    settings.signing_path.chmod(0o644)
+    (finding,) = [found for found in examine(settings) if found.what == "signing"]
+    assert (finding.level, finding.fix) == (WARN, f"chmod 600 {settings.signing_path}")
 
 
 def test_what_is_neither_file_nor_task_is_named() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.errors import InvalidSetting
 from genfarm_shared.provenance import manifest_of, prove_file, prove_manifest
+from genfarm_shared.schema import meta
 from genfarm_shared.settings import Settings
 from genfarm_shared.signing import Signer, ensure_signer
 from genfarm_shared.store import Store
@@ -128,4 +129,25 @@ def test_a_farm_on_sqlite_makes_its_key_and_another_key_is_refused(tmp_path: Pat
         find_signer(Settings.load(signing_key=str(tmp_path / "none.key")), store)
     off = Settings.load(embed_metadata=False, signing_key=str(tmp_path / "other.key"))
     assert make_prover(off, store, "w2", lambda _: {}) is None
+    store.close()
+
+
+def test_a_farm_of_many_hosts_signs_with_the_key_that_it_is_given(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """None is made: each host would make its own, and its files would differ."""
+    store = Store(postgres_url)
+    settings = Settings.load(store=postgres_url, home=tmp_path / "home")
+    store.write(lambda connection: connection.execute(meta.delete()))
+    assert find_signer(settings, store) is None
+    assert not settings.signing_path.exists()
+    given = ensure_signer(tmp_path / "farm.key")
+    named = Settings.load(store=postgres_url, signing_key=str(tmp_path / "farm.key"))
+    found = find_signer(named, store)
+    assert found is not None
+    assert found.key == given.key
+    with pytest.raises(
+        InvalidSetting, match=f"sign with the key {given.key}, and this host has no"
+    ):
+        find_signer(settings, store)
     store.close()

@@ -14,7 +14,7 @@ from genfarm_workers.catalog import ModelEntry, read_catalog
 from genfarm_workers.engines import Output
 from genfarm_workers.review.blocklist import BlockList, read_block_list
 from genfarm_workers.review.folding import fold
-from genfarm_workers.review.gates import Gates
+from genfarm_workers.review.gates import Gates, texts_asked
 from tests.waiting import until
 from tests.yard import Yard
 
@@ -102,6 +102,12 @@ def test_a_hook_is_asked_and_one_that_breaks_refuses(caplog: pytest.LogCaptureFi
     for wrong in ("no.such.module:judge", "tests.workers.test_review:nothing"):
         with pytest.raises(InvalidSetting, match="cannot be imported"):
             Gates({"drill": entry(hook=wrong)})
+
+
+def test_a_negative_prompt_may_name_what_shall_not_be() -> None:
+    assert [*texts_asked({"prompt": "a king", "negative_prompt": "bad", "text": None})] == [
+        "a king"
+    ]
 
 
 def test_an_output_text_is_judged_and_a_pass_is_noted() -> None:
