@@ -23,6 +23,8 @@ from genfarm_shared.errors import GenfarmError, InvalidTask, MissingExtra, Model
 
 #: What the table says of each figure.
 HEAD = ("measure", "value", "real", "n", "what it says")
+#: Widest cell: a note that is cut would not say how a figure misleads.
+WIDEST = 200
 #: Pairs of duplicates that a table lists; `pairs` has all.
 LISTED = 10
 
@@ -92,22 +94,14 @@ class Evaluation:
 
     @property
     def _title(self) -> str:
-        return f"{self.n} {self.what} of job {self.job}"
+        return f"{self.n} {self.what} of {self.job}"
 
     def _tables(self) -> Iterator[Table]:
-        yield Table(
-            HEAD,
-            [
-                (
-                    f.name,
-                    number(f.value),
-                    "" if f.real is None else number(f.real),
-                    str(f.n),
-                    f.note,
-                )
-                for f in self.figures
-            ],
-        )
+        figures = [
+            (f.name, number(f.value), "" if f.real is None else number(f.real), str(f.n), f.note)
+            for f in self.figures
+        ]
+        yield Table(HEAD, figures, widest=WIDEST)
         if self.labels:
             shares = [
                 (label, str(asked), str(right), f"{right / asked:.0%}")
