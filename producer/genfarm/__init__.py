@@ -36,11 +36,21 @@ if TYPE_CHECKING:  # for editors; `__getattr__` loads the same names at run time
     from genfarm.item import Item
     from genfarm.job import Job
     from genfarm.result import Result
+    from genfarm.stages import Best, Stage
 
-_ROOMS = {"Accept": "accept", "Farm": "farm", "Item": "item", "Job": "job", "Result": "result"}
+_ROOMS = {
+    "Accept": "accept",
+    "Best": "stages",
+    "Farm": "farm",
+    "Item": "item",
+    "Job": "job",
+    "Result": "result",
+    "Stage": "stages",
+}
 
 __all__ = [
     "Accept",
+    "Best",
     "Farm",
     "GenfarmError",
     "InvalidSetting",
@@ -58,6 +68,7 @@ __all__ = [
     "NotFound",
     "QueueFull",
     "Result",
+    "Stage",
     "Unreachable",
 ]
 

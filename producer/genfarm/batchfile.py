@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genfarm.files import Keeper, is_file, list_pictures
+from genfarm_shared.artifacts import NAME
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import Kind
 
@@ -52,17 +54,25 @@ class Source:
 
 
 def open_source(
-    kind: Kind, inputs: object, id_from: str | Callable[[Any], str] | None = None
+    kind: Kind,
+    inputs: object,
+    id_from: str | Callable[[Any], str] | None = None,
+    keep: Keeper | None = None,
 ) -> Source:
     """The source behind whatever a user hands over.
 
     `id_from` names the key or column that holds the custom_id, or computes it
-    from the input. Raises InvalidTask for what cannot be inputs.
+    from the input. `keep` takes the files of kinds that have some. Raises
+    InvalidTask for what cannot be inputs.
     """
+    if isinstance(inputs, Path) and kind.params.files and inputs.is_dir():
+        found = [str(path) for path in list_pictures(inputs)]
+        main, names = kind.params.files[0], [str(Path(p).relative_to(inputs)) for p in found]
+        inputs = [{main: p, ID_NAMES[0]: name} for p, name in zip(found, names, strict=True)]
     if isinstance(inputs, Path) or (isinstance(inputs, str) and inputs.endswith(SUFFIXES)):
         path = Path(inputs)
-        return _open_file(_Naming(kind, id_from, path.name), path)
-    naming = _Naming(kind, id_from)
+        return _open_file(_Naming(kind, id_from, keep, path), path)
+    naming = _Naming(kind, id_from, keep)
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
         raise InvalidTask(
             f"inputs is one {type(inputs).__name__}; expected a list, a generator, a table or a "
@@ -80,7 +90,11 @@ class _Naming:
     """How one input of a kind becomes named parameters and an id."""
 
     def __init__(
-        self, kind: Kind, id_from: str | Callable[[Any], str] | None, file: str | None = None
+        self,
+        kind: Kind,
+        id_from: str | Callable[[Any], str] | None,
+        keep: Keeper | None = None,
+        file: Path | None = None,
     ) -> None:
         if not (id_from is None or isinstance(id_from, str) or callable(id_from)):
             raise InvalidTask(
@@ -88,7 +102,10 @@ class _Naming:
                 "input",
                 param="id_from",
             )
-        self._file = file
+        self._file = None if file is None else file.name
+        #: Pictures that a file names lie beside it.
+        self._folder = None if file is None else file.parent
+        self._keep = keep
         self.kind = kind
         self.main = kind.params.main
         self.fields = kind.params.model_fields
@@ -96,6 +113,8 @@ class _Naming:
         self.ids = (id_from,) if isinstance(id_from, str) else ID_NAMES
 
     def row(self, index: int, line: int | None, value: object) -> Given:
+        if self._keep is not None and self.kind.params.files:
+            value = self._with_files(index, line, value)
         if type(value) is str or not isinstance(value, Mapping):
             custom_id = None if self._id_from is None else self._computed(index, line, value)
             return Given(index, line, {self.main: _plain(value)}, custom_id)
@@ -105,6 +124,29 @@ class _Naming:
         if callable(self._id_from):
             return Given(index, line, plain, self._computed(index, line, value))
         return Given(index, line, plain, found[0] if found else None)
+
+    def _with_files(self, index: int, line: int | None, value: object) -> object:
+        """The input with names of the farm's artefacts in the place of files."""
+        assert self._keep is not None  # noqa: S101  # the caller looked
+        files = self.kind.params.files
+        is_bare = is_file(value) or (self.main in files and not isinstance(value, Mapping))
+        values = {files[0]: value} if is_bare else value
+        if not isinstance(values, Mapping):
+            return value
+        try:
+            return {
+                name: self._keep(name, self._beside(given)) if name in files else given
+                for name, given in values.items()
+            }
+        except InvalidTask as error:
+            where = _place(self._file, index, line)
+            raise InvalidTask(f"{where}: {error}", param=error.param, index=index) from error
+
+    def _beside(self, given: object) -> object:
+        """A relative path in a file of inputs counts from that file."""
+        if self._folder is None or not isinstance(given, str) or NAME.fullmatch(given):
+            return given
+        return self._folder / given
 
     def _computed(self, index: int, line: int | None, value: object) -> str | None:
         """The id that the user's function gives an input; None for the input's number."""

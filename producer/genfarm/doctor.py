@@ -24,6 +24,7 @@ from genfarm_shared.errors import GenfarmError
 from genfarm_shared.queue import Broker
 from genfarm_shared.safety import Danger
 from genfarm_shared.settings import Settings, masked, misspelt
+from genfarm_shared.signing import is_open, read_signer
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import WorkerRecord
 
@@ -202,6 +203,21 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "home", found, f"chmod 700 {home}")
 
 
+def _signing(settings: Settings) -> Iterator[Finding]:
+    path = settings.signing_path
+    if not settings.embed_metadata:
+        yield Finding(OK, "signing", "off: files carry nothing, and results no manifest")
+    elif not path.exists():
+        found = f"{path} is not there yet"
+        fix = "" if settings.store_url.startswith("sqlite") else "GENFARM_SIGNING_KEY names a key"
+        yield Finding(WARN if fix else OK, "signing", found, fix and f"{fix}, on every host")
+    elif is_open(path):
+        found = f"{path} is open to other users, who could sign as this farm"
+        yield Finding(WARN, "signing", found, f"chmod 600 {path}")
+    else:
+        yield Finding(OK, "signing", f"files are signed by {read_signer(path).key}")
+
+
 def _spelling(_: Settings) -> Iterator[Finding]:
     for name, nearest in misspelt().items():
         fix = f"did you mean {nearest}?" if nearest else "`genfarm config show` lists the settings"
@@ -220,5 +236,5 @@ def _omp(settings: Settings) -> Iterator[Finding]:
 
 LOOKS = (
     *(_python, _core, _worker, _gpus, _server),
-    *(_broker, _store, _flower, _disk, _home, _spelling, _omp),
+    *(_broker, _store, _flower, _disk, _home, _signing, _spelling, _omp),
 )

@@ -1,35 +1,36 @@
-"""The farm as a person sees it: submit, and find again. Starts and stops nothing itself.
+"""The farm as a person sees it: what one can ask of it. `handle.py` finds what was asked.
 
 Knows no SQL, no queue and no model: rooms beside this one do.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Unpack, overload
 
-from genfarm import page
 from genfarm.accept import Accept
 from genfarm.acceptance import Acceptance
+from genfarm.chain import Chain
+from genfarm.chaining import write_chain
+from genfarm.chainitems import Items
+from genfarm.files import is_file
 from genfarm.flow import flow
+from genfarm.handle import Handle
 from genfarm.item import Item, watched_items
-from genfarm.job import Job, find_job
-from genfarm.label import OnConflict
-from genfarm.link import Link, address_of, locate
-from genfarm.models import Model, list_models
-from genfarm.request import Deadline, Options, prepare
+from genfarm.job import Job
+from genfarm.label import Label, OnConflict
+from genfarm.proving import Replay, compare, find_original, known_keys, prove
+from genfarm.request import Deadline, Options, moment, prepare
 from genfarm.result import Errors, Result, check_errors
 from genfarm.room import WhenFull
 from genfarm.rounds import Rounds
+from genfarm.stages import Stages
 from genfarm.submission import write
 from genfarm_shared.kinds import find_kind
-from genfarm_shared.settings import Settings, masked
-from genfarm_shared.tasks import State, WorkerRecord
-
-AnyFarm = TypeVar("AnyFarm", bound="Farm")
+from genfarm_shared.provenance import Proof
+from genfarm_shared.settings import Settings
 
 
-class Farm:
+class Farm(Handle):
     """A farm to ask. Safe for many threads; pickled by its address.
 
     Without arguments: the farm that GENFARM_STORE, GENFARM_BROKER and
@@ -49,47 +50,6 @@ class Farm:
     twice; what failed stays until `Job.retry`. A generator runs while it is
     read, and without a name is always a new job.
     """
-
-    _link: Link
-    _progress: bool | None
-    #: Ends the embedded farm that this handle started.
-    _stop: Callable[[], object] | None = None
-
-    def __init__(
-        self,
-        store: str | None = None,
-        broker: str | None = None,
-        artifacts: str | None = None,
-        *,
-        home: str | os.PathLike[str] | None = None,
-        progress: bool | None = None,
-    ) -> None:
-        self._link = Link(locate(store, broker, artifacts, home))
-        self._progress = progress
-
-    @classmethod
-    def local(
-        cls,
-        workers: int | Literal["auto"] = "auto",
-        home: str | os.PathLike[str] | None = None,
-        *,
-        flower: bool = True,
-        progress: bool | None = None,
-        detach: bool = False,
-    ) -> Self:
-        """Start an embedded farm in `home` and return it bound; best in a `with`.
-
-        `close` stops what this call started; a farm that was up already, or is
-        started with `detach`, goes on. Raises MissingExtra, Unreachable.
-        """
-        from genfarm.local import running, start
-
-        place = Settings.load(home=home).home
-        was_up = running(place) is not None
-        started = start(workers=workers, home=place, flower=flower, detach=detach)
-        farm = _bound(cls, Link(address_of(started)), progress)
-        farm._stop = None if was_up else started.stop
-        return farm
 
     def submit(  # noqa: PLR0913  # the public face: keywords a person reads
         self,
@@ -113,7 +73,8 @@ class Farm:
         if isinstance(input, Mapping):
             values = dict(input)
         else:
-            values = {} if input is None else {find_kind(kind).params.main: input}
+            main = find_kind(kind).params.files[:1] if is_file(input) else ()
+            values = {} if input is None else {next(iter(main), find_kind(kind).params.main): input}
         if custom_id is not None:
             values["custom_id"] = custom_id
         options = Options(model=model, params=params, priority=priority, deadline=deadline)
@@ -197,76 +158,49 @@ class Farm:
         job = Job(self._link, write(self._link, request, progress=show))
         return job.results(ordered=ordered, errors=errors)
 
-    def job(self, id_or_name: str) -> Job:
-        """The job of that id, or the newest of that name. Raises NotFound."""
-        return find_job(self._link, id_or_name, self._progress)
-
-    def jobs(self, limit: int = 20) -> list[Job]:
-        """The newest jobs first."""
-        records = self._link.store.list_jobs(limit)
-        return [Job(self._link, record, progress=self._progress) for record in records]
-
-    def workers(self) -> list[WorkerRecord]:
-        """The workers that live, the newest first."""
-        return self._link.store.list_workers()
-
-    def models(self) -> list[Model]:
-        """What `model=` takes: every model that a worker of this farm has announced."""
-        return list_models(self._link.store.list_workers(everyone=True))
-
-    def stats(self) -> dict[str, dict[State, int]]:
-        """The backlog: tasks that have not ended, by model and state."""
-        return self._link.store.backlog()
-
-    @property
-    def flower_url(self) -> str | None:
-        """Where Flower shows this farm; None when nobody said."""
-        return self._link.address.flower_url
-
-    def close(self) -> None:
-        """Let go of the farm; its jobs go on, unless this handle started it (`local`)."""
-        self._link.close()
-        stop, self._stop = self._stop, None
-        if stop is not None:
-            stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
+    def chain(  # noqa: PLR0913  # the public face: keywords a person reads
         self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        stages: Stages,
+        inputs: object,
+        /,
+        *,
+        name: str | None = None,
+        seed: int = 0,
+        id_from: str | Callable[[Any], str] | None = None,
+        priority: int = 0,
+        deadline: Deadline | None = None,
+        metadata: Mapping[str, str] | None = None,
+        on_conflict: OnConflict = "resume",
+        when_full: WhenFull | None = None,
+        progress: bool | None = None,
+    ) -> Chain:
+        """Have every input pass all stages, each going on as soon as it is ready, and return at
+        once: the farm moves them, whether this process lives or not.
 
-    def __repr__(self) -> str:
-        return "Farm  " + " · ".join(f"{name} {place}" for name, place in self._about().items())
+        `stages` are `Stage`, `Best`, or kinds alone. `inputs` are those of the
+        first stage, and mappings may say more, for templates: `{input.style}`.
+        The rest as for `submit_many`; the same name or content is the same
+        chain. Raises InvalidTask before anything is written where a stage
+        cannot use what the one before gives.
+        """
+        show = self._progress if progress is None else progress
+        label = Label(name, metadata or {}, moment(deadline), on_conflict, when_full)
+        items = Items(inputs, id_from, seed)
+        record = write_chain(self._link, stages, items, label, priority, progress=show)
+        return Chain(self._link, record, progress=show)
 
-    def _repr_html_(self) -> str:
-        rows = [
-            (worker.node, worker.device, worker.state, ", ".join(m["key"] for m in worker.models))
-            for worker in self.workers()
-        ]
-        return page.farm_card(self._about(), rows)
+    def verify(self, made: str | os.PathLike[str] | Item) -> Proof:
+        """Whether a file, or the result of an item or of its id, is as this farm signed it.
 
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return (_bound, (type(self), self._link, self._progress))
+        Raises NotFound.
+        """
+        return prove(self._link, made, known_keys(self._link, Settings.load().signing_path))
 
-    def _about(self) -> dict[str, str]:
-        address = self._link.address
-        places = {
-            "store": masked(address.store),
-            "broker": masked(address.broker) if address.broker else "none, reading only",
-            "artifacts": masked(address.artifacts),
-            "flower": masked(address.flower_url or ""),
-        }
-        return {name: place for name, place in places.items() if place}
+    def replay(self, made: str | os.PathLike[str] | Item, timeout: float | None = None) -> Replay:
+        """Run once more, as a new task, what made that (see `verify`), and compare the bytes.
 
-
-def _bound(face: type[AnyFarm], link: Link, progress: bool | None) -> AnyFarm:
-    """A farm handle on that link; closing it stops no farm."""
-    farm = face.__new__(face)
-    farm._link, farm._progress = link, progress
-    return farm
+        Raises NotFound, InvalidTask, and what `Item.result` raises.
+        """
+        original = find_original(self._link, made)
+        item = self.submit(original.kind, original.params, model=original.model)
+        return compare(original, item.result(timeout))

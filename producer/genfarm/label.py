@@ -36,6 +36,8 @@ class Label:
     on_conflict: OnConflict = "resume"
     #: What to do while the farm has no room; None: a generator waits, anything else raises.
     when_full: WhenFull | None = None
+    #: The id that its job is to have, which is then its identity too; None: a new one.
+    job_id: str | None = None
 
     def check(self) -> None:
         """Raise InvalidTask for a name, metadata or a rule that cannot be."""
@@ -76,13 +78,15 @@ class Request:
     label: Label
 
 
-def new_id() -> str:
+def new_id(prefix: str = "job_") -> str:
     """A fresh job id; later ones sort after earlier ones, to the millisecond."""
-    return f"job_{time.time_ns() // 1_000_000:x}{secrets.token_hex(3)}"
+    return f"{prefix}{time.time_ns() // 1_000_000:x}{secrets.token_hex(3)}"
 
 
 def identity_of(label: Label, digest: str) -> str | None:
     """What another submission would have in common with this one; None where nothing counts."""
+    if label.job_id is not None:
+        return label.job_id
     if label.name is None and label.on_conflict == "new":
         return None
     return label.name or f"{CONTENT}{digest}"

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from genfarm.batchfile import open_source
 from genfarm.drafting import Order, check_order
+from genfarm.files import keeper
 from genfarm.label import Label, OnConflict, Request
 from genfarm.link import Link
 from genfarm.models import choose_model, list_models
@@ -43,12 +44,13 @@ def prepare(link: Link, kind: str, inputs: object, options: Options) -> Request:
     label = Label(
         name=options.get("name"),
         metadata={} if metadata is None else metadata,
-        deadline=_moment(options.get("deadline")),
+        deadline=moment(options.get("deadline")),
         on_conflict=options.get("on_conflict", "resume"),
         when_full=options.get("when_full"),
     )
     label.check()
-    source = open_source(found, inputs, options.get("id_from"))
+    keep = keeper(lambda: link.artifacts)
+    source = open_source(found, inputs, options.get("id_from"), keep)
     model = _find_model(link, found, options.get("model"), label)
     order = Order(found, model, dict(params or {}), options.get("priority", 0))
     check_order(order)
@@ -84,7 +86,7 @@ def _find_model(link: Link, kind: Kind, asked: str | None, label: Label) -> str:
     return choose_model(kind, asked, list_models(link.store.list_workers(everyone=True)))
 
 
-def _moment(deadline: Deadline | None) -> float | None:
+def moment(deadline: Deadline | None) -> float | None:
     """UTC seconds since the epoch; a number or timedelta counts from now."""
     if deadline is None:
         return None

@@ -8,15 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from genfarm.media import Audio, Video, open_audio
 from genfarm.retrying import hint
 from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.chains import is_stage
 from genfarm_shared.errors import InvalidTask, ItemCancelled, ItemError, ItemExpired, ItemFailed
 from genfarm_shared.kinds import find_kind
+from genfarm_shared.provenance import manifest_of
 from genfarm_shared.tasks import Artifact, State, TaskRecord
 
 if TYPE_CHECKING:  # Pillow is loaded when a picture is first looked at
     from PIL.Image import Image
 
+#: Files that hold more than one picture.
+MOVING = ("image/gif", "video/mp4")
 #: What to do with a task that has no result.
 Errors = Literal["raise", "return", "skip"]
 
@@ -71,6 +76,8 @@ class Result:
     artifacts: Sequence[Artifact]
     timing: Timing
     error: ItemError | None = None
+    #: Who made it of what, signed; empty where the workers write none. `Farm.verify` checks it.
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _files: ArtifactStore | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -79,8 +86,8 @@ class Result:
 
     @property
     def input(self) -> Any:
-        """The prompt, or what the kind has in its place."""
-        return self.params[find_kind(self.kind).params.main]
+        """The prompt, or what the kind has in its place; None where a chain never came to it."""
+        return self.params.get(find_kind(self.kind).params.main)
 
     @property
     def text(self) -> str | None:
@@ -96,6 +103,46 @@ class Result:
     def values(self) -> list[float]:
         """One float per input float, for the kinds that give numbers."""
         return list(self.output.get("values", ()))
+
+    @property
+    def label(self) -> str | None:
+        """What a classifier takes the input for; None for other kinds."""
+        return next(iter(self.labels), None)
+
+    @property
+    def labels(self) -> dict[str, float]:
+        """What a classifier says, label to score, the likeliest first."""
+        found = self.output.get("labels", ())
+        return {one["label"]: one["score"] for one in found if isinstance(one, Mapping)}
+
+    @property
+    def embedding(self) -> list[float] | None:
+        """The input as a point of the model's space; None for other kinds."""
+        found = self.output.get("embedding")
+        return None if found is None else list(found)
+
+    @property
+    def audio(self) -> Audio | None:
+        """The first sound, read from the artefact store; None when there is none."""
+        return next(iter(self.audios), None)
+
+    @property
+    def audios(self) -> list[Audio]:
+        """Every sound of the task, `n` of them. Raises NotFound for a lost file."""
+        sounds = [a for a in self.artifacts if a.media_type.startswith("audio/")]
+        return [open_audio(self.read(sound), sound.media_type) for sound in sounds]
+
+    @property
+    def video(self) -> Video | None:
+        """The first moving picture, read from the artefact store; None when there is none."""
+        return next(iter(self.videos), None)
+
+    @property
+    def videos(self) -> list[Video]:
+        """Every moving picture of the task, `n` of them. Raises NotFound for a lost file."""
+        clips = [a for a in self.artifacts if a.media_type in MOVING]
+        fps = int(self.output.get("fps") or self.params.get("fps") or 1)
+        return [Video(fps, clip.media_type, self.read(clip)) for clip in clips]
 
     @property
     def image(self) -> "Image | None":
@@ -120,7 +167,11 @@ class Result:
         return self
 
     def _pictures(self) -> list[Artifact]:
-        return [a for a in self.artifacts if a.media_type.startswith("image/")]
+        return [
+            a
+            for a in self.artifacts
+            if a.media_type.startswith("image/") and a.media_type not in MOVING
+        ]
 
     def _open(self, picture: Artifact) -> "Image":
         from PIL import Image
@@ -143,6 +194,7 @@ def make_result(record: TaskRecord, files: ArtifactStore) -> Result:
         artifacts=record.artifacts,
         timing=_timing(record),
         error=None if record.state is State.SUCCEEDED else make_error(record),
+        manifest=manifest_of(record),
         _files=files,
     )
 
@@ -150,10 +202,13 @@ def make_result(record: TaskRecord, files: ArtifactStore) -> Result:
 def make_error(record: TaskRecord) -> ItemError:
     """The error that a task which ended without a result stands for."""
     reason = record.reason or "no reason was recorded"
+    again = hint({record.state: 1})
+    if is_stage(record.job_id):
+        again = again.replace("job.", "chain.")
     times = "attempt" if record.attempt == 1 else "attempts"
     message = (
         f"task {record.custom_id} of job {record.job_id} {_WORDS[record.state]} after "
-        f"{record.attempt} {times}: {reason}. `{hint({record.state: 1})}` runs it again"
+        f"{record.attempt} {times}: {reason}. `{again}` runs it again"
     )
     return _ERRORS.get(record.state, ItemFailed)(
         message,

@@ -85,7 +85,15 @@ def _told_apart(captions: Sequence[str]) -> list[str]:
 
 
 def _said(result: Result) -> str:
-    return "\n".join(result.texts) or json.dumps(dict(result.output), ensure_ascii=False)
+    if result.texts:
+        return "\n".join(result.texts)
+    if result.labels:
+        return ", ".join(f"{label} {score:.2f}" for label, score in result.labels.items())
+    if result.embedding is not None:
+        return f"{len(result.embedding)} numbers"
+    if result.artifacts:
+        return ", ".join(f"{a.media_type}, {a.size:,} bytes" for a in result.artifacts)
+    return json.dumps(dict(result.output), ensure_ascii=False)
 
 
 def _short(text: str, width: int) -> str:

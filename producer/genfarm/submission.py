@@ -45,7 +45,7 @@ def _write_whole(link: Link, request: Request, progress: bool | None) -> JobReco
     Raises InvalidTask before anything is written, JobConflict, Unreachable.
     """
     order, source, label = request.order, request.source, request.label
-    job_id = new_id()
+    job_id = label.job_id or new_id()
     try:
         seen = survey(order, source, job_id)
     except InvalidTask as error:
@@ -89,7 +89,8 @@ class Stream:
         link.check_broker()
         self._link = link
         label = request.label
-        opened = open_job(link, request.order, label, label.name, new_id(), released=True)
+        identity, job_id = label.job_id or label.name, label.job_id or new_id()
+        opened = open_job(link, request.order, label, identity, job_id, released=True)
         self.record, self._is_ours = opened
         self._room = link.room
         self._when_full: WhenFull = label.when_full or "wait"

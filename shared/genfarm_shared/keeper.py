@@ -2,6 +2,7 @@
 
     dispatch    pending rows become queued and are published, inside a window
     reap        a worker that stopped beating loses its tasks to others
+    sweep       what chains have left behind between two stages goes on (`advancing.py`)
     reconcile   queued rows that Redis knows nothing of become pending again: at once when
                 Redis has restarted or was flushed, in turn for what it lost in silence
 
@@ -55,9 +56,15 @@ class Keeper:
     """One keeper; `tick` is its round. Not for two threads at once."""
 
     def __init__(
-        self, store: Store, broker: Broker, settings: Settings, worker_id: str = ""
+        self,
+        store: Store,
+        broker: Broker,
+        settings: Settings,
+        worker_id: str = "",
+        sweep: Callable[[], object] | None = None,
     ) -> None:
         """`worker_id` is this process's own: while its beats do not arrive, nobody is judged."""
+        self._sweep = sweep
         self._worker_id = worker_id
         self._store = store
         self._broker = broker
@@ -74,6 +81,8 @@ class Keeper:
         """One round; `now` is monotonic seconds. Raises Unreachable during an outage."""
         self._store.expire()
         dead = self._reap(now)
+        if self._sweep is not None:
+            self._sweep()
         waited = self._broker.waited_seconds
         try:
             self._mend(bool(dead), now)

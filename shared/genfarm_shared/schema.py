@@ -63,6 +63,41 @@ jobs = Table(
     ),
 )
 
+#: Its stages are jobs: `<chain>.0` and on. See `chains.py`.
+chains = Table(
+    "chains",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    # As a job's.
+    Column("identity", String(200), unique=True),
+    Column("name", String(200)),
+    # Each with its kind, its model and the templates of its parameters.
+    Column("stages", JSON, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("metadata", JSON, nullable=False),
+    # Nothing of it that has no row yet is to run.
+    Column("cancelled", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # Every row of every stage had ended; null while keepers look after it.
+    Column("ended_at", Double),
+    Index("ix_chains_name", "name"),
+    Index(
+        "ix_chains_open",
+        "created_at",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+#: What a chain was asked to make something of, where a later stage looks at it again.
+chain_inputs = Table(
+    "chain_inputs",
+    metadata,
+    Column("chain_id", ForeignKey("chains.id", ondelete="CASCADE"), primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("input", JSON, nullable=False),
+)
+
 tasks = Table(
     "tasks",
     metadata,

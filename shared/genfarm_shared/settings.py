@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     max_attempts: int = Field(5, ge=1)
     #: Seconds that a stopping worker gives its running batches.
     drain_timeout: float = Field(25.0, ge=0)
+    #: Whether files carry how they were made, and results a manifest; alike on all workers of a
+    #: farm, or the bytes of a file depend on where it was made.
+    embed_metadata: bool = True
+    #: File of the key that both are signed with, the same on every host of the farm; empty:
+    #: `signing.key` in `home`, which a farm on SQLite makes for itself.
+    signing_key: str = ""
     log_level: str = "INFO"
 
     @classmethod
@@ -149,6 +155,10 @@ class Settings(BaseSettings):
     @property
     def registry_path(self) -> Path:
         return Path(self.registry) if self.registry else self.home / "models.toml"
+
+    @property
+    def signing_path(self) -> Path:
+        return Path(self.signing_key) if self.signing_key else self.home / "signing.key"
 
     def origin(self, name: str) -> str:
         """Where a setting's value comes from, for people."""

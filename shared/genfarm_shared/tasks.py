@@ -113,7 +113,7 @@ class Claim:
     suspect: str | None = None
     #: Contents of the files that its parameters name (`Params.files`), by parameter. Filled in
     #: between the claim and the engine.
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

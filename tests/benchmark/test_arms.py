@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import pytest
 from genfarm.benchmark.farm_arms import digest, same_bytes
 from genfarm.benchmark.frame import Peer, PeerFailed, peer, redis_in
 from genfarm.benchmark.httpload import await_server, post_all
+from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.provenance import embed
 from genfarm_shared.queue import Broker
 from genfarm_shared.tasks import State, TaskRecord
 from genfarm_workers.benchmark.bare import digest as digest_of_output
 from genfarm_workers.benchmark.bare import drive, make_claim
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Output
+from genfarm_workers.encoding import encode_png
+from genfarm_workers.engines import Output, Picture
 from genfarm_workers.engines.registry import build
 
 BUSY = ModelEntry(key="busy", kind="drill", engine="busy", slots=3)
@@ -49,12 +53,16 @@ def test_a_dropped_task_does_not_come_back_from_the_busy_engine() -> None:
     assert ended == ["bare-0", "bare-2"]
 
 
-def test_equal_results_have_equal_digests_in_the_loop_and_in_the_store() -> None:
+def test_equal_results_have_equal_digests_in_the_loop_and_in_the_store(tmp_path: Path) -> None:
+    """The farm's files say how they were made, and the loop's do not."""
     said = {"text": "ein Bär", "n": [1, 2]}
+    picture, files = Picture(1, 1, bytes(3)), ArtifactStore(str(tmp_path))
+    kept = files.put(embed(encode_png(picture), "image/png", {"model": "m"}, None), "image/png")
     row = TaskRecord("t", "j", 0, "0", "drill", "m", {}, 0, State.SUCCEEDED, 1, 0.0, output=said)
-    same = digest_of_output(Output("t", output={"n": [1, 2], "text": "ein Bär"}))
-    assert digest(row) == same
-    assert same_bytes([row, row], [same, "other"]) == 0.5
+    row = replace(row, artifacts=[kept])
+    same = digest_of_output(Output("t", {"n": [1, 2], "text": "ein Bär"}, [picture]))
+    assert digest(row, files.read) == same
+    assert same_bytes([row, row], [same, "other"], files.read) == 0.5
 
 
 @pytest.fixture(scope="module")

@@ -237,3 +237,20 @@ def test_a_starter_model_is_measured_by_its_name(genfarm: Genfarm) -> None:
     said = genfarm("models", "evaluate", "judge", "--json")
     assert said.code == 0, said.err
     assert json.loads(said.out)["accuracy"] >= 0.97
+
+
+def test_a_model_is_exported_by_its_key_with_the_difference_found(
+    genfarm: Genfarm, tmp_path: Path
+) -> None:
+    out = tmp_path / "floats"
+    options = ("--format", "torchscript", "--out", out)
+    said = genfarm("models", "export", "floats", *options, "--json")
+    assert said.code == 0, said.err
+    record = json.loads(said.out)
+    assert record["difference"] <= record["tolerance"]
+    assert record["sha256"] in record["registry"]
+    assert (out / "model.ts").stat().st_size == record["bytes"]
+    refused = genfarm("models", "export", "floats", *options, "--tolerance", "-1")
+    assert refused.code == 2
+    assert "more than the tolerance" in refused.err
+    assert "Nothing was kept" in refused.err

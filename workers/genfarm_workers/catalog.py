@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genfarm_shared.errors import InvalidSetting, NotFound
 from genfarm_shared.kinds import KINDS
+from genfarm_workers.review.rules import ReviewRules
 
 BUILTIN = Path(__file__).with_name("models.toml")
 
@@ -32,7 +33,8 @@ class ModelEntry(BaseModel):
     #: Hash of the model's `genfarm.sha256`, as `genfarm models pin KEY` prints it; empty: not
     #: pinned here.
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
-    #: torch dtype name; `auto` is float32 on a CPU and bfloat16 on a GPU.
+    #: `float32`, `bfloat16`, `float16` or `int8`; `auto` is float32 on a CPU and bfloat16 on a
+    #: GPU. `genfarm models compare KEY` says what each costs.
     dtype: str = "auto"
     #: Batch rows on the device at once. Fixed, because a fixed shape keeps a task's bytes
     #: independent of its batch mates; two workers of one farm must agree on it. Left out, it is
@@ -45,6 +47,8 @@ class ModelEntry(BaseModel):
     #: Defaults and bounds of this model: `steps`, `guidance_scale`, `size`, `context`, ...
     limits: dict[str, Any] = Field(default_factory=dict)
     description: str = ""
+    #: What may not go in or come out, see `review/`; None: nothing is looked at.
+    review: ReviewRules | None = None
 
     @property
     def is_pinned(self) -> bool:
@@ -60,7 +64,7 @@ def read_catalog(extra: Path | None = None) -> dict[str, ModelEntry]:
     entries = _read_file(BUILTIN)
     if extra is not None and extra.exists():
         entries |= _read_file(extra)
-    return entries
+    return {key: _placed(entry, entries) for key, entry in entries.items()}
 
 
 def choose(catalog: Mapping[str, ModelEntry], keys: list[str]) -> dict[str, ModelEntry]:
@@ -101,7 +105,27 @@ def _entry(path: Path, key: str, table: Mapping[str, Any]) -> ModelEntry:
         raise InvalidSetting(
             f"{path}: model {key!r}: unknown kind {entry.kind!r}; expected one of {kinds}"
         )
-    return entry
+    return entry if entry.review is None else _near(entry, entry.review, path.parent)
+
+
+def _near(entry: ModelEntry, review: ReviewRules, folder: Path) -> ModelEntry:
+    """With the path of its block list, which is looked for beside the registry."""
+    if not (isinstance(review.block_list, str) and review.block_list):
+        return entry
+    path = folder / Path(review.block_list).expanduser()
+    changed = review.model_copy(update={"block_list": str(path.absolute())})
+    return entry.model_copy(update={"review": changed})
+
+
+def _placed(entry: ModelEntry, entries: Mapping[str, ModelEntry]) -> ModelEntry:
+    """With the source of its review's classifier in the place of a key."""
+    review = entry.review
+    if review is None or review.classifier is None or review.classifier.source not in entries:
+        return entry
+    source = entries[review.classifier.source].source
+    classifier = review.classifier.model_copy(update={"source": source})
+    changed = review.model_copy(update={"classifier": classifier})
+    return entry.model_copy(update={"review": changed})
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def checked(claim: Claim, catalog: Mapping[str, ModelEntry]) -> Claim:
         params=params.model_dump(),
         seed=claim.seed,
         suspect=claim.suspect,
+        files=claim.files,
     )
 
 

@@ -60,6 +60,7 @@ class EngineHost:
         self.ledger = Ledger()
         self.residency = residency or Residency({}, None)
         self._models = Models(catalog, bench, self.residency)
+        self.digests = self._models.digests
         self._pin = pin
         self._memory = memory
         self._lock = threading.RLock()

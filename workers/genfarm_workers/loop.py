@@ -31,6 +31,7 @@ from genfarm_workers.engines.resident import DeviceLost, Resident
 from genfarm_workers.goodput import LOAD, USEFUL, Spent
 from genfarm_workers.lookout import Lookout
 from genfarm_workers.pipe import Pipe
+from genfarm_workers.review.censor import Censor
 from genfarm_workers.shelf import Budget, Builder, Shelf
 from genfarm_workers.turns import Turns
 
@@ -65,7 +66,10 @@ class Loop:
         self._arrived: deque[Claim] = deque()
         #: Tasks of models for which there is no room yet.
         self._unplaced: dict[str, list[Claim]] = {}
-        self._shelf = Shelf(catalog, build_engine, clock, self._say, self._tick, budget or Budget())
+        budget = budget or Budget()
+        self._censor = Censor(catalog, budget.device)
+        build_engine = self._censor.beside(build_engine)
+        self._shelf = Shelf(catalog, build_engine, clock, self._say, self._tick, budget)
         self._stepping = ""
         self._last_beat = 0.0
         self._turns = Turns()
@@ -127,7 +131,7 @@ class Loop:
             ended = resident.advance()
         finally:
             self._spent.end(self._clock(), work.share_until(resident.work))
-        self._send(ended)
+        self._send(self._censor.judge(model, ended))
         if resident.shortages != before:
             known = {"model": model, "ceilings": resident.ceilings()}
             self._pipe.send({"op": "shortage", **known})
@@ -196,6 +200,8 @@ class Loop:
             return Output(claim.task_id, failure=resident)
         if resident is None:
             self._unplaced[claim.model] = [claim]
+        elif (refused := self._censor.refuse(found)) is not None:
+            return Output(claim.task_id, failure=refused)
         else:
             resident.enqueue(found)
         return None

@@ -32,6 +32,8 @@ class Models:
         self.slots = {key: entry.slots for key, entry in catalog.items()}
         #: Where memory ran out: by model, by batch key.
         self.ceilings: dict[str, dict[str, int]] = {}
+        #: Hash of the files of each model that was ever loaded, '' where it has none.
+        self.digests: dict[str, str] = {}
         self._bench = bench
         self._residency = residency
         self._shortages = 0
@@ -69,6 +71,7 @@ class Models:
             case "loaded":
                 self.loading = None
                 self._loaded[model] = message["seconds"]
+                self.digests[model] = message.get("digest", "")
                 self._bench.clear(model)
                 self._residency.loaded(model, message["bytes"], message["reload"])
                 log.info("engine loaded %s in %.1f s", model, message["seconds"])

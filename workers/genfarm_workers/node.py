@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genfarm_shared import safety
+from genfarm_shared.advancing import Advancer, AdvancerThread
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.exits import BROKEN, FENCED, REFUSED
 from genfarm_shared.keeper import Keeper, KeeperThread
@@ -32,8 +33,10 @@ from genfarm_workers.host import EngineHost
 from genfarm_workers.intake import Intake
 from genfarm_workers.lease import Lease
 from genfarm_workers.patience import softly
-from genfarm_workers.recorder import Recorder
+from genfarm_workers.provenance import make_prover, standing_of
+from genfarm_workers.recorder import Aides, Recorder
 from genfarm_workers.residency import Residency, default_budget
+from genfarm_workers.review.gates import Gates
 from genfarm_workers.runner import Runner
 from genfarm_workers.scout import Scout
 from genfarm_workers.showing import Showing
@@ -80,7 +83,9 @@ class Node:
         self._broker.ping()
         self._check_safety()
         artifacts = ArtifactStore(settings.artifacts_url)
-        recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts)
+        chains = [Advancer(self._store, self._broker, settings.window) for _ in range(2)]
+        self._advancer = AdvancerThread(chains[0])
+        self._advancer.start()
         place = pin(settings.device, settings.threads)
         prober = Prober(place, settings.reprobe_seconds, drill=sick_file(self._catalog))
         fleet = Fleet(self._store, self._worker_id, name_device(place), self._catalog)
@@ -88,6 +93,10 @@ class Node:
         residency = _residency(catalog, place, settings.memory)
         self._host = EngineHost(place, catalog, Bench(), prober, residency, settings.memory)
         self._host.remember(fleet.shortages())
+        standing = standing_of(catalog, place.device, self._host.digests, self._host.slots())
+        prover = make_prover(settings, self._store, self._worker_id, standing)
+        aides = Aides(prover, Gates(catalog), self._advancer.hand_in)
+        recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts, aides)
         self._scout = Scout(
             self._worker_id, self._store, self._broker, self._intake, self._host, fleet
         )
@@ -109,7 +118,7 @@ class Node:
         self._showing = Showing(Live(settings.broker), self._host.in_hand, self._runner.aim)
         self._host.gaze.on_seen = self._showing.put
         self._showing.start()
-        keeper = Keeper(self._store, self._broker, settings, self._worker_id)
+        keeper = Keeper(self._store, self._broker, settings, self._worker_id, chains[1].sweep)
         self._keeper = KeeperThread(keeper, settings.tick_seconds, on_refused=self._refuse)
         self._keeper.start()
         log.info("worker %s serves %s", self._worker_id, ", ".join(sorted(self._catalog)))
@@ -129,11 +138,13 @@ class Node:
         self._runner.close()
         softly("say that it drains", lambda: self._store.drain(self._worker_id))
         self._runner.drain(until - time.monotonic())
+        self._advancer.stop()
         self._showing.stop()
         self._lease.stop()
         softly("sign off", lambda: self._store.retire(self._worker_id, "stopped"))
         # Its last round must not find the door closed; one that waits for a server is left.
         self._keeper.join(LAST_ROUND)
+        self._advancer.join(LAST_ROUND)
         self._broker.close()
 
     def _look_around(self) -> None:

@@ -1,6 +1,6 @@
 """The pipe between a worker process and its engine process: JSON heads, raw bytes behind.
 
-    to the engine     {"op": "admit", "claims": [...]}        the values of each
+    to the engine     {"op": "admit", "claims": [...]}        the values of each; files as blobs
                       {"op": "drop", "task_ids": [...]}
                       {"op": "reload", "model": key}          try a failed load once more
                       {"op": "watch", "task_ids": [...]}      tell of those, and of no others
@@ -9,7 +9,8 @@
     to the worker     {"op": "ready", "device": "cpu", ...}
                       {"op": "loading", "model": key}
                       {"op": "measured", "model": key, "rows": n, "rate": r, "how": s}
-                      {"op": "loaded", "model": key, "seconds": s, "reload": s, "bytes": n}
+                      {"op": "loaded", "model": key, "seconds": s, "reload": s, "bytes": n,
+                       "digest": sha256}                 of the model's files
                       {"op": "wanting", "model": key, "bytes": n}   tasks, and no room for it
                       {"op": "evicted", "model": key, "parked": bool}
                       {"op": "unloadable", "model": key, "reason": s}
@@ -53,9 +54,9 @@ _MEDIA: Mapping[str, tuple[type[Any], str]] = {
 }
 _NAMES = {made: name for name, (made, _) in _MEDIA.items()}
 
-#: The values of a claim in the order of its fields: `asdict` copies what it finds, and takes ten
-#: times longer than the JSON.
-_values_of_claim = attrgetter(*(field.name for field in fields(Claim)))
+#: The values of a claim in the order of its fields, but for its files, which stand last:
+#: `asdict` copies what it finds, and takes ten times longer than the JSON.
+_values_of_claim = attrgetter(*(field.name for field in fields(Claim) if field.name != "files"))
 
 
 class Pipe:
@@ -70,7 +71,12 @@ class Pipe:
         self._blobs: list[bytes] = []
 
     def send_claims(self, claims: Sequence[Claim]) -> None:
-        self.send({"op": "admit", "claims": [*map(_values_of_claim, claims)]})
+        message = {"op": "admit", "claims": [*map(_values_of_claim, claims)]}
+        if any(claim.files for claim in claims):
+            blobs = [content for claim in claims for content in claim.files.values()]
+            self._send_with(blobs, {**message, "files": [[*claim.files] for claim in claims]})
+        else:
+            self.send(message)
 
     def send_outputs(self, outputs: Sequence[Output]) -> None:
         blobs = [_blob(media) for output in outputs for media in output.files]
@@ -102,6 +108,8 @@ class Pipe:
         self._head, self._blobs = {}, []
         if message["op"] == "admit":
             message["claims"] = [Claim(*values) for values in message["claims"]]
+            for claim, names in zip(message["claims"], message.pop("files", ()), strict=False):
+                claim.files.update((name, next(blobs)) for name in names)
         elif message["op"] == "outputs":
             message["outputs"] = [_output(blobs, *head) for head in message["outputs"]]
         elif message["op"] == "glimpses":

@@ -10,16 +10,19 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.chains import is_stage
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
 from genfarm_shared.tasks import Artifact, Claim, Failure, Outcome
 from genfarm_workers.encoding import encode
-from genfarm_workers.engines import Media, Output
+from genfarm_workers.engines import Output
 from genfarm_workers.patience import insist
+from genfarm_workers.provenance import Prover
+from genfarm_workers.review.gates import Gates
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +38,43 @@ class Ended:
     output: Output
 
 
+@dataclass(frozen=True, slots=True)
+class Aides:
+    """Who has a say in what is recorded."""
+
+    #: Has files and results say how they were made.
+    prover: Prover | None = None
+    #: Review prompts and outputs.
+    gates: Gates = field(default_factory=lambda: Gates({}))
+    #: Hears of recorded tasks of chains, whose next stage may begin.
+    onward: Callable[[Sequence[str]], object] | None = None
+
+
 class Recorder:
     """Turns outputs into rows. `record` may be called from one thread at a time."""
 
     def __init__(
-        self, store: Store, artifacts: ArtifactStore, worker_id: str, max_attempts: int
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        worker_id: str,
+        max_attempts: int,
+        aides: Aides | None = None,
     ) -> None:
         self._store = store
-        self._artifacts = artifacts
+        self.artifacts = artifacts
         self._worker_id = worker_id
         self._max_attempts = max_attempts
+        aides = aides or Aides()
+        self._prover, self.gates, self._onward = aides.prover, aides.gates, aides.onward
         # PIL lets go of the GIL while it packs; two threads keep up with one device.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="encode")
+
+    def review(self, ended: Sequence[Ended]) -> Sequence[Ended]:
+        """The same, with failures in the place of outputs that a gate refuses."""
+        if not self.gates.are_any():
+            return ended
+        return [Ended(one.claim, self.gates.judge(one.claim, one.output)) for one in ended]
 
     def record(self, ended: Sequence[Ended]) -> Committed:
         """Write artefacts and outcomes. Raises Unreachable; calling again is then safe."""
@@ -54,7 +82,12 @@ class Recorder:
         # Handing a task to a thread costs more than all else that is done for one without files.
         each = self._pool.map if any(one.output.files for one in ended) else map
         outcomes = list(each(outcome, ended))
-        return self._store.commit(outcomes, self._worker_id, max_attempts=self._max_attempts)
+        committed = self._store.commit(outcomes, self._worker_id, max_attempts=self._max_attempts)
+        if self._onward is not None:
+            links = [o.task_id for o in outcomes if is_stage(o.task_id)]
+            if links:
+                self._onward(links)
+        return committed
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -68,17 +101,17 @@ class Recorder:
         else:
             said = failure.message.replace("\x00", "?").encode(errors="replace")
             failure = replace(failure, message=said.decode())
-        return Outcome(
-            task_id=claim.task_id,
-            attempt=claim.attempt,
-            output=None if failure else output.output,
-            artifacts=() if failure else tuple(map(self._keep, output.files)),
-            failure=failure,
-            metrics=output.metrics,
-        )
+        if failure is not None:
+            return Outcome(claim.task_id, claim.attempt, failure=failure, metrics=output.metrics)
+        files = tuple(self._keep(ended, place) for place in range(len(output.files)))
+        metrics = self._prover.vouch(claim, output, files) if self._prover else output.metrics
+        return Outcome(claim.task_id, claim.attempt, output.output, files, metrics=metrics)
 
-    def _keep(self, media: Media) -> Artifact:
-        return self._artifacts.put(*encode(media))
+    def _keep(self, ended: Ended, place: int) -> Artifact:
+        data, media_type = encode(ended.output.files[place])
+        if self._prover is not None:
+            data = self._prover.embed(data, media_type, ended.claim, ended.output, place)
+        return self.artifacts.put(data, media_type)
 
 
 def _are_sound(outputs: Sequence[Output]) -> bool:
@@ -147,7 +180,8 @@ class RecorderThread(threading.Thread):
                 more = self._ended.get()
                 going = more is not None
                 gathered += more or ()
-            ended, gathered = gathered[:COMMIT_MOST], gathered[COMMIT_MOST:]
+            gathered, rest = gathered[:COMMIT_MOST], gathered[COMMIT_MOST:]
+            ended, gathered = self._recorder.review(gathered), rest
             if ended:
                 self._after(ended, self._insist(ended))
         self._recorder.close()

@@ -19,6 +19,7 @@ from typing import Any
 from genfarm_shared.store import Store
 from genfarm_shared.store.working import Committed
 from genfarm_shared.tasks import ALONE, Claim, Hint
+from genfarm_workers.attaching import Attacher
 from genfarm_workers.batcher import Batch, Batcher
 from genfarm_workers.ends import end_of_output
 from genfarm_workers.host import EngineHost
@@ -28,7 +29,7 @@ from genfarm_workers.recorder import Ended, Recorder, RecorderThread
 from genfarm_workers.returns import Returns
 from genfarm_workers.reviver import Reviver
 from genfarm_workers.undertaker import Undertaker
-from genfarm_workers.verdict import Verdict, judge, turn_away
+from genfarm_workers.verdict import Verdict, is_homeless, judge, turn_away
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,12 @@ class Runner:
         self._store = store
         self._intake = intake
         self._host = host
-        self._bench = host.bench
+        self._bench, self._gates = host.bench, recorder.gates
         self._ledger = host.ledger
         self._residency = host.residency
         self._batcher = batcher
         self._returns = Returns(store, intake)
+        self._attacher = Attacher(recorder.artifacts)
         self._recorder = RecorderThread(recorder, self._recorded)
         self._changed = threading.Condition()
         self._draining = False
@@ -221,10 +223,10 @@ class Runner:
 
     def _submit(self, claims: list[Claim]) -> None:
         """Hand claims to the engine, once it lives; a suspect also has it to itself."""
-        verdict = turn_away(claims, self._bench)
-        if verdict.ended:  # no engine needs to say it again
-            self._record(verdict.ended)
-        claims = verdict.returned
+        verdict = turn_away(claims, self._bench, self._gates)
+        claims, unfit = self._attacher.attach(verdict.returned)
+        if verdict.ended or unfit:  # no engine needs to say it again
+            self._record([*verdict.ended, *unfit])
         if not claims:
             return
         self._intake.started(claims)
@@ -253,7 +255,7 @@ class Runner:
 
     def _sort(self, ended: Sequence[Ended]) -> None:
         """Have ended tasks recorded; those that only this worker could not run go elsewhere."""
-        homeless = [one.claim for one in ended if _is_homeless(one)]
+        homeless = [one.claim for one in ended if is_homeless(one)]
         if not homeless:
             self._record(ended)
         else:
@@ -262,7 +264,7 @@ class Runner:
             insist(self._look_at_others)
             self._execute(turn_away(homeless, self._bench), "its model cannot be loaded here")
             self._is_sorting = False
-            self._record([one for one in ended if not _is_homeless(one)])
+            self._record([one for one in ended if not is_homeless(one)])
 
     def _record(self, ended: Sequence[Ended]) -> None:
         with self._changed:
@@ -311,9 +313,3 @@ def _belongs(claim: Claim, batch: Batch) -> bool:
     if claim.suspect is not None:
         return batch.batch_key == f"{ALONE}{claim.suspect}"
     return claim.model == batch.model and not batch.is_alone
-
-
-def _is_homeless(ended: Ended) -> bool:
-    """Whether its model could not be loaded, so that another worker may do better."""
-    failure = ended.output.failure
-    return failure is not None and failure.code == "model_unavailable"

@@ -10,6 +10,7 @@ never one that has work. A model that fits beside nothing is loaded alone. Knows
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from genfarm_shared.errors import ModelUnavailable
@@ -17,6 +18,7 @@ from genfarm_shared.tasks import Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Closing, Engine
 from genfarm_workers.engines.knee import ORDINARY, Resizable, measure_knee
+from genfarm_workers.engines.manifest import digest_files
 from genfarm_workers.engines.memory import device_bytes, free_memory, held_bytes, is_device_lost
 from genfarm_workers.engines.registry import Tick
 from genfarm_workers.engines.resident import RAISED, DeviceLost, Resident
@@ -56,6 +58,8 @@ class Shelf:
         self._has_imported = False
         #: What is known of the models that are or were held.
         self._copies: dict[str, Copy] = {}
+        #: Hashes of the files that they were loaded from.
+        self._digests: dict[str, str] = {}
         #: Measured, and not told what size stands.
         self._unsettled: set[str] = set()
         #: The bytes of models that wait for room, so that these are read and said once.
@@ -112,12 +116,7 @@ class Shelf:
         if model in self._wanting:
             return self._wanting[model]
         entry = self._catalog[model]
-        folder = folder_here(entry)
-        if folder is None and entry.source:
-            from genfarm_workers.engines.weights import find_cached
-
-            folder = find_cached(entry)
-        return weigh(entry, folder, self._budget.device) or 0
+        return weigh(entry, _folder(entry), self._budget.device) or 0
 
     def _make_room(self, size: int) -> bool:
         """Evict until so much is free; False while what would have to go has work."""
@@ -185,6 +184,7 @@ class Shelf:
         seconds = copy.used_at - started
         logger.info("model %s in %.3f s, %s", model, seconds, spell_bytes(copy.bytes))
         known = {"model": model, "reload": copy.reload_seconds, "bytes": copy.bytes}
+        known["digest"] = self._digests[model]
         self._say({"op": "loaded", **known, "seconds": round(copy.used_at - started, 3)})
         return self.held[model]
 
@@ -197,6 +197,7 @@ class Shelf:
         engine = self._engines[model] = self._build_engine(first, self._tick)
         engine.load()
         seconds = round(self._clock() - started, 3)
+        self._digests[model] = digest_files(_folder(entry))
         resident = Resident(engine, self._clock, self._budget.ceilings.get(model))
         if not _is_sized(entry):
             self._measure(model, engine)
@@ -285,6 +286,16 @@ def _pass_on_loss(error: BaseException) -> None:
     """Raises DeviceLost where the device was at fault."""
     if is_device_lost(error):
         raise DeviceLost(str(error).strip().partition("\n")[0]) from None
+
+
+def _folder(entry: ModelEntry) -> Path | None:
+    """Where its files lie on this machine."""
+    folder = folder_here(entry)
+    if folder is None and entry.source:
+        from genfarm_workers.engines.weights import find_cached
+
+        folder = find_cached(entry)
+    return folder
 
 
 def _is_sized(entry: ModelEntry) -> bool:

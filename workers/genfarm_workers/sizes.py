@@ -10,6 +10,7 @@ from pathlib import Path
 
 from genfarm_workers import zoo
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.manifest import EXPORTED
 
 #: Bytes of a number by the name that torch gives it, and that safetensors does.
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
@@ -37,7 +38,9 @@ def weigh(entry: ModelEntry, folder: Path | None, device: str) -> int | None:
     name = entry.dtype if entry.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
     try:
         files = folder.rglob("*.safetensors")
-        return sum(_weigh_file(path, BYTES.get(name)) for path in files)
+        exported = (path for path in folder.iterdir() if path.suffix in EXPORTED)
+        held = sum(path.stat().st_size for path in exported)
+        return held + sum(_weigh_file(path, BYTES.get(name)) for path in files)
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None  # the load says what is wrong with it
 

@@ -18,6 +18,7 @@ from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.bench import Bench
 from genfarm_workers.engines import Output
 from genfarm_workers.recorder import Ended
+from genfarm_workers.review.gates import Gates
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,26 @@ def judge(death: Death, device_fault: str | None, bench: Bench) -> Verdict:
     return Verdict(suspects=death.held, is_lenient=True)
 
 
-def turn_away(claims: Sequence[Claim], bench: Bench) -> Verdict:
-    """The verdict on tasks whose model this worker may not be able to load."""
+def turn_away(claims: Sequence[Claim], bench: Bench, gates: Gates | None = None) -> Verdict:
+    """The verdict on tasks whose model this worker may not be able to load, or whose prompts are
+    refused."""
     verdict = Verdict()
+    refused = gates.refuse(claims) if gates is not None else {}
     reasons = {model: bench.verdict(model) for model in {claim.model for claim in claims}}
     for claim in claims:
         reason = reasons[claim.model]
-        if reason is None:
+        if claim.task_id in refused:
+            failure = refused[claim.task_id]
+            verdict.ended.append(Ended(claim, Output(claim.task_id, failure=failure)))
+        elif reason is None:
             verdict.returned.append(claim)
         else:
             failure = Failure("model_unavailable", reason)
             verdict.ended.append(Ended(claim, Output(claim.task_id, failure=failure)))
     return verdict
+
+
+def is_homeless(ended: Ended) -> bool:
+    """Whether its model could not be loaded, so that another worker may do better."""
+    failure = ended.output.failure
+    return failure is not None and failure.code == "model_unavailable"

@@ -38,8 +38,10 @@ from genfarm.benchmark.frame import (
     tell_rounds,
 )
 from genfarm.farm import Farm
+from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.goodput import Goodput, spell_goodput
 from genfarm_shared.measure import Arm, Part, Ratio, Report, interleave
+from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 
 #: One thread, so that on two cores the engine has one and all else the other.
@@ -159,7 +161,8 @@ def _measure(stage: _Stage, workload: Workload, rounds: int) -> Part:
         measured = interleave(arms, rounds, tell_rounds(workload.title))
     part = Part(workload.title, "tasks/s", measured)
     notes.append(f"goodput of the worker in its rounds: {spell_goodput(farm.goodput)}")
-    same = same_bytes(farm.records, bare.digests)
+    files = ArtifactStore(Settings.load(home=stage.folder).artifacts_url)
+    same = same_bytes(farm.records, bare.digests, files.read)
     return Part(part.title, part.unit, measured, tuple(_ratios(part, workload, same)), tuple(notes))
 
 

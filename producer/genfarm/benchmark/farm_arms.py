@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from genfarm.processes import Child, Command, end
 from genfarm.redis_server import free_port
 from genfarm_shared.goodput import TOTAL, Goodput, goodput_of, together
 from genfarm_shared.measure import Arm
+from genfarm_shared.provenance import strip
 from genfarm_shared.settings import Settings
 from genfarm_shared.store import Store
 from genfarm_shared.tasks import State, TaskRecord
@@ -27,6 +28,10 @@ PATIENCE, START_SECONDS = 3600.0, 120.0
 BEAT_SECONDS = 5.0
 #: Tasks that load a model before the clock starts.
 WARM = 2
+
+
+#: Gives the bytes of an artefact.
+Read = Callable[[str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +152,17 @@ def litserve_arm(workload: Workload, folder: Path, doors: ExitStack) -> Arm:
     return Arm("litserve", run)
 
 
-def same_bytes(records: Sequence[TaskRecord], digests: Sequence[str]) -> float:
-    """Share of recorded results that are what the bare loop gave for the same task."""
-    recorded = [digest(record) for record in records]
+def same_bytes(records: Sequence[TaskRecord], digests: Sequence[str], read: Read) -> float:
+    """Share of recorded results that are what the bare loop gave for the same task.
+
+    Of files without what the farm writes into them: how they were made.
+    """
+    recorded = [digest(record, read) for record in records]
     return sum(a == b for a, b in zip(recorded, digests, strict=True)) / len(recorded)
 
 
-def digest(record: TaskRecord) -> str:
+def digest(record: TaskRecord, read: Read) -> str:
     """What `genfarm_workers/benchmark/bare.py` makes of the same output."""
-    said = [record.output, [artifact.sha256 for artifact in record.artifacts]]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    files = [hashlib.sha256(strip(read(a.name))).hexdigest() for a in record.artifacts]
+    said = json.dumps([record.output, files], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()

@@ -15,6 +15,7 @@ import typer
 from genfarm.cli import (
     bench,
     care,
+    chains,
     deadletters,
     embedded,
     jobs,
@@ -22,8 +23,11 @@ from genfarm.cli import (
     metrics,
     nodes,
     proofs,
+    proving,
     results,
     run,
+    tour,
+    variants,
 )
 from genfarm.cli.words import Exit, exit_code, say
 
@@ -35,9 +39,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (embedded, run, results, judging, proofs, bench, care, metrics):
+for room in (embedded, run, results, judging, proving, proofs, bench, tour, care, metrics):
     room.add_to(app)
+variants.add_to(nodes.models)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(chains.app, name="chains")
 app.add_typer(nodes.models, name="models")
 app.add_typer(nodes.workers, name="workers")
 app.add_typer(deadletters.app, name="deadletters")

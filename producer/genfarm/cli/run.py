@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     wanted = find_kind(kind)
     with ExitStack() as doors:
         with _nothing_submitted():
-            values, given = _params(params or []), _inputs(wanted, inputs or [])
+            values, given = _params(params or []), read_inputs(wanted, inputs or [])
             _check_stream(given, stream=stream, alone=not (detach or as_json))
             farm = doors.enter_context(Farm(home=home))
             full: Literal["wait", "raise"] = "wait" if wait_for_room else "raise"
@@ -150,24 +150,29 @@ def _deliver(
     from genfarm.cli.records import read_all, result_record
     from genfarm.cli.target import open_store
 
-    pictures = 0
+    files = 0
     with open_store(home) as store:
         for task in read_all(store, job.id):
-            pictures += len(task.artifacts)
+            files += len(task.artifacts)
             if as_json:
                 emit(result_record(task))
             else:
                 _print_output(task.output, is_told=is_told)
-    if pictures and not as_json:
-        say(f"{pictures} pictures: `genfarm show {job.id}` or `genfarm export {job.id} DIR`")
+    if files and not as_json:
+        say(f"{files} files: `genfarm show {job.id}` or `genfarm export {job.id} DIR`")
 
 
 def _print_output(output: Any, *, is_told: bool) -> None:
-    """Texts as they are; numbers as JSON; pictures stay where they are until exported."""
-    for text in (output or {}).get("texts", ())[is_told:]:
+    """Texts and labels as they are; numbers as JSON; files stay where they are until exported."""
+    found = output or {}
+    for text in found.get("texts", ())[is_told:]:
         write(text)
-    if output and "values" in output:
-        emit(output["values"])
+    labels = [one for one in found.get("labels", ()) if isinstance(one, dict)]
+    if labels:
+        write("\t".join(f"{one['label']} {one['score']:.3f}" for one in labels))
+    for name in ("values", "embedding"):
+        if name in found:
+            emit(found[name])
 
 
 def _check_stream(given: Path | list[Any], *, stream: bool, alone: bool) -> None:
@@ -194,17 +199,31 @@ def _value(text: str) -> Any:
         return text
 
 
-def _inputs(kind: "Kind", given: Sequence[str]) -> Path | list[Any]:
+def read_inputs(kind: "Kind", given: Sequence[str]) -> Path | list[Any]:
+    """Inputs of that kind from the words of a command line. Raises BadParameter."""
     main = kind.params.model_fields[kind.params.main]
     if not given:
         if main.is_required():
             hint = f"{kind.name} needs inputs: write them, name a file, or `-` for stdin"
             raise typer.BadParameter(hint)
         return [{}]
+    if kind.params.files and (found := _pictures(kind, given)):
+        return found
     if file := _file(given):
         return file
     lines = [line.rstrip("\r\n") for line in sys.stdin] if list(given) == ["-"] else list(given)
     return [line if main.annotation is str else _value(line) for line in lines if line.strip()]
+
+
+def _pictures(kind: "Kind", given: Sequence[str]) -> Path | list[Any]:
+    """A folder, or paths of pictures; empty where the inputs are something else."""
+    from genfarm.files import PICTURES
+
+    if len(given) == 1 and Path(given[0]).is_dir():
+        return Path(given[0])
+    is_only = kind.params.main in kind.params.files
+    are = [Path(text).suffix.lower() in PICTURES for text in given]
+    return [Path(text) for text in given] if all(are) and (is_only or _is_there(given[0])) else []
 
 
 def _file(given: Sequence[str]) -> Path | None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from genfarm.farm import Farm, _bound
+from genfarm.farm import Farm
+from genfarm.handle import bound
 from genfarm.job import Job
 from genfarm.link import Address, Link
 from genfarm.torture.plan import FAILING, Flavour, Input, Order
@@ -68,7 +69,7 @@ def open_farm(settings: Settings, store: Store | None = None) -> Farm:
     link = Link(Address(*places, window=settings.window, max_open=settings.max_open))
     if store is not None:
         vars(link)["_store"] = store
-    return _bound(Farm, link, progress=False)
+    return bound(Farm, link, progress=False)
 
 
 class Driver(threading.Thread):

@@ -2,6 +2,8 @@
 
     submitting.py   what a producer writes: jobs, their seals, a person's later word
     inserting.py    the tasks of a job, many at once
+    chaining.py     chains: their heads and inputs
+    concluding.py   rows of chains that end as they are written
     attending.py    what a worker writes of itself: its beat, its end
     sizing.py       how large batches are, for all workers of one kind
     working.py      what a worker writes of its tasks: claims, outcomes
@@ -19,6 +21,8 @@ SQLite and PostgreSQL behave alike; one suite of tests runs on both.
 from genfarm_shared.store.attending import Attending
 from genfarm_shared.store.books import Books
 from genfarm_shared.store.burying import Burying
+from genfarm_shared.store.chaining import Chaining
+from genfarm_shared.store.concluding import Concluding
 from genfarm_shared.store.database import Database
 from genfarm_shared.store.dispatching import Dispatching
 from genfarm_shared.store.inserting import Inserting
@@ -32,6 +36,8 @@ from genfarm_shared.store.working import Working
 class Store(
     Submitting,
     Inserting,
+    Chaining,
+    Concluding,
     Dispatching,
     Attending,
     Sizing,

@@ -1,5 +1,6 @@
 """What a worker writes of itself: that it lives, and how it ends."""
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -23,6 +24,31 @@ class Attending(Database):
             row = {"key": "farm", "value": secrets.token_hex(8)}
             connection.execute(insert_new(connection, meta), [row])
             return str(connection.execute(statement).scalar_one())
+
+        return self.write(work)
+
+    def signing_keys(self) -> list[str]:
+        """Public keys that this farm has signed with; the last is the one in use."""
+        statement = select(meta.c.value).where(meta.c.key == "signing_keys")
+        return self.read(lambda c: json.loads(c.execute(statement).scalar_one_or_none() or "[]"))
+
+    def adopt_key(self, key: str) -> bool:
+        """Sign with that key from now on. False while workers live that sign with another."""
+
+        def work(connection: Connection) -> bool:
+            empty = {"key": "signing_keys", "value": "[]"}
+            connection.execute(insert_new(connection, meta), [empty])
+            row = select(meta.c.value).where(meta.c.key == "signing_keys").with_for_update()
+            known: list[str] = json.loads(connection.execute(row).scalar_one())
+            if known and known[-1] == key:
+                return True
+            living = select(workers.c.id).where(workers.c.state.in_(("alive", "draining")))
+            if known and connection.execute(living.limit(1)).first() is not None:
+                return False
+            left = [one for one in known if one != key]
+            changed = update(meta).where(meta.c.key == "signing_keys")
+            connection.execute(changed.values(value=json.dumps([*left, key])))
+            return True
 
         return self.write(work)
 

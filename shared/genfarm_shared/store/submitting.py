@@ -3,11 +3,24 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
-from genfarm_shared.schema import attempts, jobs, results, tasks
+from genfarm_shared.chains import NEVER_RUN, is_fed, is_stage
+from genfarm_shared.schema import attempts, chains, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
+from genfarm_shared.store.concluding import revive
 from genfarm_shared.store.database import SLICE, Database, insert_new
 from genfarm_shared.store.inserting import withdrawn
 from genfarm_shared.store.slices import hold_slice
@@ -32,7 +45,8 @@ class Submitting(Database):
                 connection.execute(insert_new(connection, jobs), [_job_row(job)])
                 row = connection.execute(select(jobs).where(same)).first()
             found = JobRecord(**row._mapping)
-            return found, found.id == job.id
+            # The id alone does not tell: that of a chain's stage is known before it is written.
+            return found, (found.id, found.created_at) == (job.id, job.created_at)
 
         return self.write(work)
 
@@ -73,17 +87,26 @@ class Submitting(Database):
         self.write_in_slices(step)
         self.write(lambda connection: connection.execute(delete(jobs).where(*draft)))
 
-    def cancel(self, job_id: str, task_ids: Collection[str] | None = None) -> int:
+    def cancel(
+        self,
+        job_id: str,
+        task_ids: Collection[str] | None = None,
+        *,
+        of_chain: str | None = None,
+    ) -> int:
         """Withdraw what has not ended, running tasks too; returns how many.
 
         In slices, each whole or not at all. A result that a worker brings
         later is refused by the state. A job that was never fully written is
-        closed with what it has, and its name is free for another.
+        closed with what it has, and its name is free for another. With
+        `of_chain` only while that chain is withdrawn.
         """
         open_states = (State.PENDING, State.QUEUED, State.RUNNING)
         where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
         if task_ids is not None:
             where.append(among(tasks.c.id, "wanted"))
+        if of_chain is not None:
+            where.append(exists().where(chains.c.id == of_chain, chains.c.cancelled))
         asked = {} if task_ids is None else {"wanted": sorted(task_ids)}
 
         def step(connection: Connection) -> int:
@@ -96,7 +119,7 @@ class Submitting(Database):
             return len(ended)
 
         number = self.write_in_slices(step)
-        if task_ids is None:
+        if task_ids is None and of_chain is None and not is_fed(job_id):
             self.write(lambda connection: connection.execute(_close_unsealed(job_id)))
         return number
 
@@ -107,12 +130,13 @@ class Submitting(Database):
 
         What fails again meanwhile is left. Only states that left no result can be retried; the
         audit keeps the old attempts. A deadline that has passed is lifted, or what expired would
-        expire again.
+        expire again. Of a chain's stage, what was cut off from those tasks waits for them anew.
         """
 
         where = [
             tasks.c.job_id == job_id,
             tasks.c.state.in_([s for s in states if s is not State.SUCCEEDED]),
+            func.coalesce(tasks.c.reason_code, "").not_in(NEVER_RUN),
         ]
         if custom_ids is not None:
             named = (among(tasks.c.custom_id, "wanted"), among(tasks.c.id, "wanted"))
@@ -129,6 +153,8 @@ class Submitting(Database):
 
         def step(connection: Connection) -> int:
             ids = hold_slice(connection, where, asked)
+            if is_stage(job_id):
+                revive(connection, ids)
             return connection.execute(some, {"ids": ids}).rowcount
 
         def lift(connection: Connection) -> None:

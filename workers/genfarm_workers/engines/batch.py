@@ -39,6 +39,9 @@ class Row:
 class BatchEngine(ABC, Generic[Piece]):
     """Each step runs one batch. Subclasses say how to load, to check, to run and to finish."""
 
+    #: Whether `run` computes `slots` rows however many it is given.
+    fills_up = True
+
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.entry = entry
         self.slots = entry.slots
@@ -68,6 +71,10 @@ class BatchEngine(ABC, Generic[Piece]):
     def finish(self, claim: Claim, pieces: Sequence[Piece]) -> Output:
         """The task's output from the pieces of its rows, in their order."""
 
+    def take(self, waiting: deque[Row]) -> list[Row]:
+        """Remove at most `slots` of the waiting rows, those of the next batch."""
+        return [waiting.popleft() for _ in range(min(self.slots, len(waiting)))]
+
     def is_wanted(self, row: Row) -> bool:
         """Whether the row's task is still to be run."""
         return self._claims.get(row.claim.task_id) is row.claim
@@ -91,9 +98,9 @@ class BatchEngine(ABC, Generic[Piece]):
 
     def step(self, now: float) -> list[Output]:
         done, self._failed = self._failed, []
-        rows = [self._rows.popleft() for _ in range(min(self.slots, len(self._rows)))]
+        rows = self.take(self._rows)
         if rows:
-            self.work.add(computed=self.slots, useful=len(rows))
+            self.work.add(computed=self.slots if self.fills_up else len(rows), useful=len(rows))
             for row, piece in zip(rows, self.run(rows), strict=True):
                 if self.is_wanted(row):
                     self._pieces[row.claim.task_id].append(piece)

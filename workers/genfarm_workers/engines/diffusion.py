@@ -7,6 +7,7 @@ gives the same noise on every device. Knows no batch and keeps no state.
 
 import copy
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,15 @@ import torch
 
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Picture
+from genfarm_workers.engines import Clip, Picture
+from genfarm_workers.engines.pictures import to_pictures
 from genfarm_workers.engines.schedulers import Schedulers, name_of, takes_scheduler
 from genfarm_workers.engines.weights import choose_dtype, find_weights, quiet_libraries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One picture to draw."""
+    """One picture or clip to draw."""
 
     task_id: str
     #: Which of the task's n pictures.
@@ -39,11 +41,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A row and its picture."""
+    """A row and its picture or clip."""
 
     row: Row
     #: None where the safety checker held it back.
-    picture: Picture | None
+    picture: Picture | Clip | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,10 @@ class Painter:
             name: value for name, value in named.items() if value is not None and self.takes(name)
         }
 
+    def shown(self, drawn: Any, count: int) -> Sequence[Picture | Clip]:
+        """The first of what a call of the pipeline has drawn."""
+        return to_pictures(drawn.images[:count])
+
     def used(self, arguments: Mapping[str, Any], option: str) -> Any:
         """What a row with those arguments runs with: the pipeline's own default if not named."""
         if option in arguments or not self.takes(option):
@@ -176,17 +182,30 @@ def _load(entry: ModelEntry, device: str) -> Any:
     dtype = choose_dtype(entry, device)
     disable_progress_bar()
     try:
-        pipeline = _read(AutoPipelineForText2Image, folder, dtype)
+        pipeline = _read(AutoPipelineForText2Image, folder, dtype, _left_out(entry, folder))
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         raise ModelUnavailable(
             f"model {entry.key!r}: {folder} is not a text-to-image pipeline that diffusers can "
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
+    wants = entry.review is not None and entry.review.safety_checker
+    if wants and getattr(pipeline, "safety_checker", None) is None:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: its review wants the pipeline's safety checker, and {folder} "
+            "has none. Take safety_checker out of models.toml, or add the checker to the model"
+        )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 
 
-def _read(auto_class: Any, folder: Path, dtype: torch.dtype) -> Any:
+def _left_out(entry: ModelEntry, folder: Path) -> dict[str, None]:
+    """The safety checker, where the registry says so and the pipeline has a place for one."""
+    is_off = entry.review is not None and entry.review.safety_checker is False
+    parts = json.loads((folder / "model_index.json").read_bytes()) if is_off else {}
+    return {"safety_checker": None} if "safety_checker" in parts else {}
+
+
+def _read(auto_class: Any, folder: Path, dtype: torch.dtype, parts: Mapping[str, None]) -> Any:
     """By task where diffusers has a table for the class, else the class the folder names."""
     from diffusers import DiffusionPipeline
 
@@ -195,6 +214,7 @@ def _read(auto_class: Any, folder: Path, dtype: torch.dtype) -> Any:
         "use_safetensors": True,
         "local_files_only": True,
         "trust_remote_code": False,
+        **parts,
     }
     try:
         return auto_class.from_pretrained(folder, **options)

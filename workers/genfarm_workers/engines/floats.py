@@ -2,18 +2,23 @@
 
 Shows a batched kind in the fewest lines: all values of all tasks in one
 stream, cut into chunks of one fixed shape, so that a task's numbers are
-bit-equal alone or in company. Knows no model files: its weights come from a
-fixed seed.
+bit-equal alone or in company. Its weights come from a fixed seed; the only
+file it can run is an export of itself.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Glimpse, Output, Work
+from genfarm_workers.engines.exported import open_exported
+from genfarm_workers.engines.portable import ExportParts, Forward
 from genfarm_workers.engines.registry import Tick, no_tick
+from genfarm_workers.engines.transfer import to_device
+from genfarm_workers.engines.weights import choose_dtype, find_weights
 
 #: Values per device call. Large enough to hide the call, small enough to waste little
 #: on one short task; not tuned.
@@ -27,18 +32,26 @@ class FloatsEngine:
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.slots = entry.slots
+        self._entry = entry
         self._device = device
         self._tasks: dict[str, Claim] = {}
         #: A row-step is one value.
         self.work = Work()
 
     def load(self) -> None:
-        """Draw the weights on the CPU, so that every device type gets the same."""
-        generator = torch.Generator().manual_seed(WEIGHTS_SEED)
-        shapes = ((1, WIDTH), (WIDTH,), (WIDTH, 1))
-        self._weights = [
-            torch.randn(shape, generator=generator).to(self._device) for shape in shapes
-        ]
+        """Raises ModelUnavailable where the registry names an export that cannot be run."""
+        # Not bfloat16 on a GPU unless the registry says so: a list's numbers would differ.
+        named = self._entry.dtype != "auto"
+        self._dtype = choose_dtype(self._entry, self._device) if named else torch.float32
+        if self._entry.source:
+            folder = find_weights(self._entry)
+            self._forward: Forward = open_exported(self._entry, folder, self._device)
+        else:
+            self._forward = _Network().to(self._device, self._dtype)
+
+    def export_parts(self) -> ExportParts:
+        values = torch.linspace(-3, 3, CHUNK, dtype=self._dtype)[:, None]
+        return ExportParts(cast("_Network", self._forward), {"values": values}, output="outputs")
 
     def resize(self, rows: int) -> None:
         self.slots = rows
@@ -76,13 +89,27 @@ class FloatsEngine:
         """One output per value, in order."""
         chunks = -(-len(values) // CHUNK)
         self.work.add(computed=chunks * CHUNK, useful=len(values))
-        padded = torch.zeros(chunks * CHUNK, dtype=torch.float32)
-        padded[: len(values)] = torch.tensor(values, dtype=torch.float32)
-        parts = [self._forward(part) for part in padded.to(self._device).view(chunks, CHUNK, 1)]
+        padded = torch.zeros(chunks * CHUNK, 1)
+        padded[: len(values), 0] = torch.tensor(values, dtype=torch.float32)
+        given = to_device(padded.to(self._dtype), self._device).view(chunks, CHUNK, 1)
+        parts = [self._forward(part) for part in given]
         outputs: list[float] = torch.cat(parts)[: len(values), 0].tolist() if parts else []
         return outputs
 
-    def _forward(self, values: torch.Tensor) -> torch.Tensor:
-        """(CHUNK, 1) to (CHUNK, 1)."""
-        inward, bias, outward = self._weights
-        return torch.tanh(values @ inward + bias) @ outward
+
+class _Network(torch.nn.Module):
+    """(rows, 1) to (rows, 1), each row for itself."""
+
+    def __init__(self) -> None:
+        """Draws the weights on the CPU, so that every device type gets the same."""
+        super().__init__()
+        self.inward: torch.Tensor
+        self.bias: torch.Tensor
+        self.outward: torch.Tensor
+        generator = torch.Generator().manual_seed(WEIGHTS_SEED)
+        shapes = {"inward": (1, WIDTH), "bias": (WIDTH,), "outward": (WIDTH, 1)}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.randn(shape, generator=generator))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(values @ self.inward + self.bias) @ self.outward

@@ -11,7 +11,7 @@ from typing import Any
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Glimpse, Output, Picture, Work
+from genfarm_workers.engines import Clip, Glimpse, Output, Picture, Work
 from genfarm_workers.engines.diffusion import Drawn, Painter, Row, Stage
 from genfarm_workers.engines.easels import choose_way, make_easel
 from genfarm_workers.engines.noise import derive_seed
@@ -23,7 +23,7 @@ from genfarm_workers.engines.registry import Tick, no_tick
 class _Task:
     claim: Claim
     #: By k; a picture that the safety checker held back is None.
-    pictures: dict[int, Picture | None] = field(default_factory=dict)
+    pictures: dict[int, Picture | Clip | None] = field(default_factory=dict)
 
 
 class ImageEngine:
@@ -100,9 +100,9 @@ class ImageEngine:
             task.pictures[one.row.k] = one.picture
             if len(task.pictures) == task.claim.params["n"]:
                 complete.append(self._tasks.pop(one.row.task_id))
-        return [self._output(task) for task in complete]
+        return [self._ended(task) for task in complete]
 
-    def _output(self, task: _Task) -> Output:
+    def _ended(self, task: _Task) -> Output:
         claim = task.claim
         pictures = [task.pictures[k] for k in range(len(task.pictures))]
         shown = [picture for picture in pictures if picture is not None]
@@ -112,6 +112,9 @@ class ImageEngine:
                 f"{len(pictures)} pictures. Change the prompt or the seed"
             )
             return Output(claim.task_id, failure=Failure("content_filtered", message))
+        return self._output(claim, shown)
+
+    def _output(self, claim: Claim, shown: list[Any]) -> Output:
         arguments = self._painter.arguments(claim.params)
         output = {
             "pictures": len(shown),
@@ -119,9 +122,12 @@ class ImageEngine:
             "steps": self._painter.used(arguments, "num_inference_steps"),
             "guidance_scale": self._painter.used(arguments, "guidance_scale"),
             "scheduler": self._painter.scheduler_name(claim.params.get("scheduler")),
-            "seeds": [derive_seed(claim.seed, k) for k in range(len(pictures))],
+            "seeds": self._seeds_of(claim),
         }
         return Output(claim.task_id, output=output, files=shown)
+
+    def _seeds_of(self, claim: Claim) -> list[int]:
+        return [derive_seed(claim.seed, k) for k in range(claim.params["n"])]
 
     def _rows_of(self, claim: Claim) -> list[Row]:
         params = claim.params
@@ -146,7 +152,8 @@ def _glimpse(task: _Task, stages: Mapping[tuple[str, int], Stage]) -> Glimpse:
     found = [stages[task_id, k] for k in range(number) if (task_id, k) in stages]
     each = max((stage.total for stage in found), default=0)
     done = sum(stage.done for stage in found) + each * len(task.pictures)
-    picture = task.pictures.get(0)
-    if picture is None and found and found[0].preview is not None:
+    drawn = task.pictures.get(0)
+    picture = drawn if isinstance(drawn, Picture) else None
+    if drawn is None and found and found[0].preview is not None:
         picture = to_pictures(found[0].preview)[0]
     return Glimpse(task_id, done, each * number, picture=picture)

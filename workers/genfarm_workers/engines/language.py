@@ -5,15 +5,20 @@ Knows files, precision and special tokens; draws no token and holds no task.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from genfarm_shared.errors import ModelUnavailable
+from genfarm_shared.errors import MissingExtra, ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.exported import open_exported
+from genfarm_workers.engines.portable import Forward, is_export
+from genfarm_workers.engines.precision import load_dtype, lowered
 from genfarm_workers.engines.quicken import quicken
-from genfarm_workers.engines.weights import choose_dtype, find_weights, quiet_libraries
+from genfarm_workers.engines.weights import find_weights, quiet_libraries
 
+_OPTIONS = {"local_files_only": True, "trust_remote_code": False}
 #: Tokens of context for a model whose configuration names no limit.
 _CONTEXT_UNKNOWN = 2048
 #: Names under which configurations give the longest context.
@@ -49,43 +54,74 @@ class Language:
 
 def load_language(entry: ModelEntry, device: str) -> Language:
     """Raises ModelUnavailable, saying what is missing."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     folder = find_weights(entry)
     quiet_libraries()
-    options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_OPTIONS)
+        model = (_foreign if is_export(folder) else _native)(entry, folder, device)
     except (OSError, ValueError, KeyError, ImportError) as error:
+        if isinstance(error, MissingExtra):
+            raise
         raise ModelUnavailable(
             f"model {entry.key!r}: {folder} is not a causal language model that transformers can "
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
-    model = quicken(model.to(device).eval())
-    if entry.limits.get("compile"):
-        # Shapes come in steps, so that few are compiled; the first call of each waits for it.
-        model.compile(dynamic=False)
     return Language(
         key=entry.key,
         model=model,
         tokenizer=tokenizer,
         device=device,
-        context=_context(entry, model.config),
-        eos_ids=_eos_ids(model, tokenizer),
+        context=context_of(entry, model.config),
+        eos_ids=eos_ids_of(model, tokenizer),
         start_id=_first(tokenizer.bos_token_id, tokenizer.eos_token_id),
     )
 
 
-def _context(entry: ModelEntry, config: Any) -> int:
+def _native(entry: ModelEntry, folder: Path, device: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    dtype = load_dtype(entry, device)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, **_OPTIONS
+    )
+    model = quicken(lowered(model, entry).to(device).eval())
+    if entry.limits.get("compile"):
+        # Shapes come in steps, so that few are compiled; the first call of each waits for it.
+        model.compile(dynamic=False)
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignModel:
+    """An exported language model: no cache and no layers, token ids (B, T) to logits (B, T, V)."""
+
+    forward: Forward
+    config: Any
+    generation_config: Any
+
+
+def _foreign(entry: ModelEntry, folder: Path, device: str) -> ForeignModel:
+    from transformers import AutoConfig, GenerationConfig
+
+    config = AutoConfig.from_pretrained(folder, **_OPTIONS)
+    own = (folder / "generation_config.json").is_file()
+    generation = (
+        GenerationConfig.from_pretrained(folder, local_files_only=True)
+        if own
+        else GenerationConfig.from_model_config(config)
+    )
+    return ForeignModel(open_exported(entry, folder, device), config, generation)
+
+
+def context_of(entry: ModelEntry, config: Any) -> int:
     named = [getattr(config.get_text_config(), name, None) for name in _CONTEXT_NAMES]
     own = next((size for size in named if isinstance(size, int)), _CONTEXT_UNKNOWN)
     return min(own, int(entry.limits.get("context", own)))
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def eos_ids_of(model: Any, tokenizer: Any) -> frozenset[int]:
     """The generation configuration may name several; the tokenizer's own is the fallback."""
     named = _first(model.generation_config.eos_token_id, tokenizer.eos_token_id)
     if named is None:

@@ -8,6 +8,7 @@ by its own hash in the registry guards also against whoever can write there.
 Imports no torch.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,13 @@ from pathlib import Path
 from genfarm_shared.errors import ModelUnavailable
 
 NAME = "genfarm.sha256"
-#: What a loader may read: configuration, tokenizer, weights. Other files are nobody's business.
-READ = (".json", ".safetensors", ".txt", ".model", ".jinja")
+#: Configuration, tokenizer and preprocessor.
+SETTINGS = (".json", ".txt", ".model", ".jinja")
+#: Exported models (`portable.py`), with what lies beside a large ONNX file. Some can carry code:
+#: they are opened only where this manifest names them and the registry pins it.
+EXPORTED = (".pt2", ".ts", ".onnx", ".data")
+#: What a loader may read. Other files are nobody's business.
+READ = (*SETTINGS, ".safetensors", *EXPORTED)
 #: Files that can run code when they are loaded. They never are.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -29,6 +35,19 @@ def write_lines(folder: Path) -> str:
 def seal(lines: str) -> str:
     """The one hash that stands for a whole manifest: what the registry's `sha256` holds."""
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def digest_files(folder: Path | None) -> str:
+    """What `seal` gives, or would give, for the files of that folder; '' for no folder.
+
+    A file that has not changed since is not read twice in a process.
+    """
+    if folder is None:
+        return ""
+    path = folder / NAME
+    if path.is_file():  # the load compared the files with it
+        return seal(path.read_text(encoding="utf-8"))
+    return seal("".join(f"{_hash_once(folder / name)}  {name}\n" for name in _names(folder)))
 
 
 def check_files(key: str, folder: Path, sealed: str) -> None:
@@ -83,6 +102,16 @@ def _parse(key: str, lines: str) -> dict[str, str]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash_once(path: Path) -> str:
+    about = path.stat()
+    return _hash_as_of(path, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(1024)
+def _hash_as_of(path: Path, _size: int, _changed_ns: int) -> str:
+    return _hash(path)
 
 
 def _fault(key: str, name: str, pinned: str, found: str) -> ModelUnavailable:

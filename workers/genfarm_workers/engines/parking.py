@@ -40,7 +40,9 @@ def weight_bytes(engine: Engine) -> int:
 def can_park(engine: Engine) -> bool:
     """Whether a copy in the host's memory is possible, and there is room for it."""
     is_able = isinstance(engine, Weighty) and isinstance(engine, Resizable)
-    return is_able and weight_bytes(engine) * SPARE < psutil.virtual_memory().available
+    # An engine on an exported file names no modules: what a file holds does not move.
+    size = weight_bytes(engine)
+    return is_able and 0 < size * SPARE < psutil.virtual_memory().available
 
 
 def park(engine: Engine) -> None:

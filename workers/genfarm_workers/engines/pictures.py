@@ -21,7 +21,7 @@ Label = TypeVar("Label")
 
 def to_pictures(images: torch.Tensor) -> list[Picture]:
     """(B, 3, height, width) in 0..1 to pictures."""
-    return [_picture(row) for row in _to_bytes(images).cpu()]
+    return [_picture(row) for row in to_bytes(images).cpu()]
 
 
 def shrink(images: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ class Landings(Generic[Label]):
 
     def send(self, label: Label, image: torch.Tensor) -> None:
         """(1, 3, height, width) in 0..1."""
-        pixels = _to_bytes(image)[0]
+        pixels = to_bytes(image)[0]
         if not pixels.is_cuda:
             self._coming.append(_Landing(label, pixels, None))
             return
@@ -72,7 +72,7 @@ class Landings(Generic[Label]):
             yield first.label, _picture(first.pixels)
 
 
-def _to_bytes(images: torch.Tensor) -> torch.Tensor:
+def to_bytes(images: torch.Tensor) -> torch.Tensor:
     """(B, height, width, 3), still on the device."""
     pixels = (images.float() * 255).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from genfarm_workers.engines.precision import linear_weight
+
 logger = logging.getLogger(__name__)
 
 #: Least weights of a layer that are laid out anew: below, the call costs more than the layout.
@@ -31,6 +33,7 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """`weight` is (out, in)."""
         super().__init__()
+        self._packed: torch.Tensor
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
         # A buffer, so that whoever counts the model's bytes finds it.
         self.register_buffer("_packed", packed, persistent=False)
@@ -41,6 +44,16 @@ class PackedLinear(nn.Module):
             states, self._packed, self._bias, "none", [], ""
         )
         return found
+
+    def unpacked(self) -> nn.Linear:
+        """The stock layer of the same weights."""
+        weight = self._packed.to_dense()
+        outputs, inputs = weight.shape
+        linear = nn.Linear(inputs, outputs, bias=self._bias is not None, dtype=weight.dtype)
+        linear.weight.copy_(weight)
+        if self._bias is not None:
+            linear.bias.copy_(self._bias)
+        return linear
 
 
 def quicken(model: Any) -> Any:
@@ -56,24 +69,23 @@ def quicken(model: Any) -> Any:
 
 
 @torch.no_grad()
+def unpacked(model: nn.Module) -> nn.Module:
+    """The model with stock layers in place of packed ones, for whoever writes it to a file."""
+    for module in list(model.modules()):
+        for name, part in module.named_children():
+            if isinstance(part, PackedLinear):
+                setattr(module, name, part.unpacked())
+    return model
+
+
+@torch.no_grad()
 def _pack(model: Any) -> None:
     try:
         for module in list(model.modules()):
             for name, part in module.named_children():
-                weight = _weight(part)
+                weight = linear_weight(part)
                 if weight is not None and weight.numel() >= _SMALLEST:
                     setattr(module, name, PackedLinear(weight, part.bias))
     # The operators are torch's own for compiled models, and no promise of its interface.
     except (AttributeError, RuntimeError, NotImplementedError) as error:
         logger.warning("weights keep their layout, which costs time: %s", str(error)[:200])
-
-
-def _weight(part: nn.Module) -> torch.Tensor | None:
-    """(out, in), for the two exact types: a subclass may compute something else."""
-    kind = type(part)
-    is_transposed = kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
-    if kind is not nn.Linear and not is_transposed:
-        return None
-    weight: Any = part.weight
-    found: torch.Tensor = weight.T if is_transposed else weight
-    return found

@@ -20,9 +20,18 @@ ENGINES = {
     "text": "text:TextEngine",
     "text-continuous": "continuous:ContinuousTextEngine",
     "image": "image:ImageEngine",
+    "samples": "samples:SamplesEngine",
+    "latents": "latents:LatentsEngine",
+    "classify-text": "classify:TextClassifierEngine",
+    "classify-image": "classify:ImageClassifierEngine",
+    "embed": "embed:TextEmbeddingEngine",
+    "caption": "caption:CaptionEngine",
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
     "drill": "drill:DrillEngine",
+    "speech": "speech:SpeechEngine",
+    "music": "music:MusicEngine",
+    "video": "video:VideoEngine",
     "busy": "busy:BusyEngine",
 }
 

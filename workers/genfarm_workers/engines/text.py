@@ -18,9 +18,12 @@ from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Glimpse, Output, Work
 from genfarm_workers.engines.admission import Waiting
 from genfarm_workers.engines.continuation import Continuation, continuations_of
-from genfarm_workers.engines.language import Language, load_language, tensor_of
+from genfarm_workers.engines.language import ForeignModel, Language, load_language, tensor_of
 from genfarm_workers.engines.memory import is_device_fault
+from genfarm_workers.engines.portable import ExportParts, Logits
+from genfarm_workers.engines.precision import is_lowered
 from genfarm_workers.engines.prefix import CHUNK
+from genfarm_workers.engines.recompute import RecomputeDecoder
 from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.slots import Pace, SlotDecoder
 from genfarm_workers.engines.static import StaticDecoder
@@ -33,6 +36,8 @@ _CHECK_LENGTH = CHUNK + 24
 #: Rows of the check: some, so that they could be mixed up. Not those of the engine, which may
 #: change: how a model is run must not.
 _CHECK_ROWS = 4
+#: Tokens of the texts that an export is tried with; any length can be run.
+_EXAMPLE_LENGTH = 24
 #: MiB of prompts' beginnings that are kept: some 50 chunks of an 8B model, 7,000 of a 0.1B.
 _PREFIX_MIB = 256
 #: Largest difference of logits, in standard deviations of the logits, that rounding
@@ -107,7 +112,17 @@ class TextEngine:
         self.work = self._decoder.work
 
     def modules(self) -> list[Any]:
-        return [self._language.model]
+        model = self._language.model
+        return [] if isinstance(model, ForeignModel) else [model]
+
+    def export_parts(self) -> ExportParts:
+        """Token ids (B, T) to logits (B, T, V): of a text padded on its right, those of its own
+        places are as if it stood alone."""
+        module = Logits(self._language.model, ["input_ids"], use_cache=False)
+        length = min(_EXAMPLE_LENGTH, self._language.context)
+        rows = [_any_ids(self._language, length, start) for start in range(_CHECK_ROWS)]
+        inputs = {"input_ids": tensor_of(rows, self._language.device)}
+        return ExportParts(module, inputs, {"input_ids": {1: "tokens"}}, "logits")
 
     def free_rows(self, batch_key: str) -> int:
         return max(0, self._decoder.free() + self._look_ahead - len(self._waiting))
@@ -155,6 +170,8 @@ class TextEngine:
         return [task.glimpse() for task in known]
 
     def _make_decoder(self) -> Decoder:
+        if isinstance(self._language.model, ForeignModel):
+            return RecomputeDecoder(self._language, self.slots)
         if self._takes_slots:
             return SlotDecoder(self._language, self.slots, pace_of(self._entry, self._device))
         return StaticDecoder(self._language, self.slots, self._tick)
@@ -214,7 +231,8 @@ def _no_slots_reason(language: Language) -> str | None:
         if is_device_fault(error):
             raise
         return f"{type(error).__name__}: {error}"[:200]
-    tolerance = _CHECK_TOLERANCE.get(language.model.dtype, _CHECK_TOLERANCE_HALF)
+    exact = None if is_lowered(language.model) else _CHECK_TOLERANCE.get(language.model.dtype)
+    tolerance = exact or _CHECK_TOLERANCE_HALF
     return None if difference <= tolerance else f"logits differ by {difference:.2g} deviations"
 
 
@@ -228,12 +246,16 @@ def _attends_locally(language: Language) -> bool:
     return is_narrow or "local" in str(getattr(config, "attention_types", ""))
 
 
+def _any_ids(language: Language, length: int, start: int = 0) -> list[int]:
+    vocabulary = language.model.config.get_text_config().vocab_size
+    return [(7919 * (start + place) + 13) % vocabulary for place in range(length)]
+
+
 @torch.inference_mode()
 def _check_difference(language: Language) -> float:
     """Largest difference from a plain forward, in standard deviations of its logits."""
     length = min(_CHECK_LENGTH, language.context)
-    vocabulary = language.model.config.get_text_config().vocab_size
-    ids = [(7919 * place + 13) % vocabulary for place in range(length)]
+    ids = _any_ids(language, length)
     plain = language.model(input_ids=tensor_of([ids], language.device)).logits[0].float()
     half, decoder = length - min(12, length // 2), SlotDecoder(language, _CHECK_ROWS)
     rows = [decoder.prefill(ids[:half], list(range(_CHECK_ROWS)))[0]]

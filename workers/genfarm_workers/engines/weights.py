@@ -16,6 +16,7 @@ import torch
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import manifest
+from genfarm_workers.engines.portable import is_export
 
 #: Seconds the hub may take to answer before it counts as unreachable.
 HUB_TIMEOUT_SECONDS = 5.0
@@ -24,6 +25,11 @@ HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 #: Other precisions and packings of the same weights.
 HUB_DOUBLES = ["*.fp16.*", "*non_ema*", "*-pruned*", "onnx/*"]
 
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
@@ -54,16 +60,23 @@ def pin_model(entry: ModelEntry) -> str:
 
 
 def choose_dtype(entry: ModelEntry, device: str) -> torch.dtype:
-    """Raises ModelUnavailable when the registry names no torch dtype."""
+    """For an engine without int8; `precision.load_dtype` is for those with.
+
+    Raises ModelUnavailable when the registry asks for another precision.
+    """
     if entry.dtype == "auto":
         return torch.float32 if device == "cpu" else torch.bfloat16
-    dtype = getattr(torch, entry.dtype, None)
-    if not isinstance(dtype, torch.dtype):
+    if entry.dtype == "int8":
         raise ModelUnavailable(
-            f"model {entry.key!r}: dtype {entry.dtype!r} is not a torch dtype; expected auto, "
-            "float32, bfloat16 or float16. Correct it in models.toml"
+            f"model {entry.key!r}: the {entry.engine} engine has no dtype 'int8': it is for the "
+            "linear layers of text models and classifiers. Set bfloat16 or float16 in models.toml"
         )
-    return dtype
+    if entry.dtype not in _DTYPES:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: dtype {entry.dtype!r} is not a precision of models; expected "
+            f"auto, {', '.join(_DTYPES)} or int8. Correct it in models.toml"
+        )
+    return _DTYPES[entry.dtype]
 
 
 def quiet_libraries() -> None:
@@ -89,13 +102,17 @@ def _checked(entry: ModelEntry, folder: Path) -> Path:
             f"model {entry.key!r}: source {entry.source!r} is not a directory on this machine "
             f"(looked at {folder}). Put the model there or correct source in models.toml"
         )
+    if is_export(folder):
+        return folder
     if next(folder.rglob("*.safetensors"), None) is None:
-        pickled = next((p.name for p in folder.rglob("*") if p.suffix in manifest.PICKLES), "")
+        others = (*manifest.PICKLES, *manifest.EXPORTED)
+        pickled = next((p.name for p in folder.rglob("*") if p.suffix in others), "")
         raise ModelUnavailable(
             f"model {entry.key!r}: {folder} holds no *.safetensors weights"
             + (f" but {pickled}" if pickled else "")
             + ", and other formats are not loaded because they can run code. Save the model again "
-            "with save_pretrained(..., safe_serialization=True)"
+            "with save_pretrained(..., safe_serialization=True); an exported model needs the "
+            "record that `genfarm models export` writes beside it"
         )
     return folder
 

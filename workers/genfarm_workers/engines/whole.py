@@ -15,7 +15,6 @@ import torch
 from genfarm_workers.engines import Work
 from genfarm_workers.engines.diffusion import Drawn, Painter, Row, Stage, ask, flags_of
 from genfarm_workers.engines.memory import free_memory, is_out_of_memory
-from genfarm_workers.engines.pictures import to_pictures
 from genfarm_workers.engines.registry import Tick, no_tick
 
 logger = logging.getLogger(__name__)
@@ -93,8 +92,11 @@ class WholeEasel:
         self._done = 0
         if self._painter.takes("callback_on_step_end"):
             asked["callback_on_step_end"] = _callback(lambda: self._between(size))
+        elif self._painter.takes("callback"):
+            # The older way, which some pipelines of clips still have.
+            asked["callback"] = lambda *_: self._between(size)
         drawn = self._painter.with_scheduler(rows[0].scheduler)(**asked)
-        pictures = to_pictures(drawn.images[: len(rows)])
+        pictures = self._painter.shown(drawn, len(rows))
         flags = flags_of(drawn, size)
         return [
             Drawn(row, None if flag else picture)

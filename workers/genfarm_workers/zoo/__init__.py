@@ -7,6 +7,10 @@ each model there is a room, a module with
     DEFAULT_STEPS           of `train`
     train(plan)             writes weights and `training.json` into `plan.out`
     measure(directory)      a dataclass of figures, each with a telling name
+    score(forward, directory)
+                            optional: figures on held-out data, by name, of the engine's device
+                            call in any precision (`engines/portable.py`)
+    TAKES_DATA              True where `plan.data` may be a user's own and `plan.resume` works
 """
 
 from importlib import import_module
@@ -14,11 +18,19 @@ from pathlib import Path
 from typing import Any
 
 #: Models that ship with the farm and the rooms that train them, in the order in which they have
-#: to be trained: the digits are measured by the judge.
+#: to be trained: whatever draws digits is measured by the judge.
+#: to be trained: the digits are measured by the judge, and the captions by the digits.
 ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "speech": "speech_room",
+    "gan": "generators.gan_room",
+    "dcgan": "generators.dcgan_room",
+    "vae": "generators.vae_room",
+    "digit-resnet": "digit_resnet.room",
+    "captions": "captions.room",
+    "code": "code.room",
 }
 NAMES = tuple(ROOMS)
 

@@ -58,10 +58,15 @@ class Judge:
         """One verdict per picture, in order."""
         if not images:
             return []
-        sights = torch.stack([_see(image) for image in images])
-        confidences, digits = self._network(sights).softmax(dim=1).max(dim=1)
+        confidences, digits = self._network(_look(images)).softmax(dim=1).max(dim=1)
         pairs = zip(digits.tolist(), confidences.tolist(), strict=True)
         return [Verdict(int(digit), confidence) for digit, confidence in pairs]
+
+    @torch.inference_mode()
+    def describe(self, images: Sequence[Image.Image]) -> Tensor:
+        """What it makes of each picture before it decides, (N, 64): features for an FID."""
+        described: Tensor = self._network[:-1](_look(images))
+        return described
 
 
 def build_network() -> nn.Sequential:
@@ -81,6 +86,10 @@ def build_network() -> nn.Sequential:
 def _convolve(inputs: int, outputs: int, *, stride: int) -> tuple[nn.Module, ...]:
     convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
     return convolution, nn.BatchNorm2d(outputs), nn.ReLU()
+
+
+def _look(images: Sequence[Image.Image]) -> Tensor:
+    return torch.stack([_see(image) for image in images])
 
 
 def _see(image: Image.Image) -> Tensor:

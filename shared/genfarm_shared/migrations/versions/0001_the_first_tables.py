@@ -25,6 +25,43 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("model", "batch_key", "device", "build", name=op.f("pk_ceilings")),
     )
     op.create_table(
+        "chains",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("identity", sa.String(length=200), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("stages", sa.JSON(), nullable=False),
+        sa.Column("priority", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("cancelled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_chains")),
+        sa.UniqueConstraint("identity", name=op.f("uq_chains_identity")),
+    )
+    with op.batch_alter_table("chains", schema=None) as batch_op:
+        batch_op.create_index("ix_chains_name", ["name"], unique=False)
+        batch_op.create_index(
+            "ix_chains_open",
+            ["created_at"],
+            unique=False,
+            sqlite_where=sa.text("ended_at IS NULL"),
+            postgresql_where=sa.text("ended_at IS NULL"),
+        )
+
+    op.create_table(
+        "chain_inputs",
+        sa.Column("chain_id", sa.String(length=40), nullable=False),
+        sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("input", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["chain_id"],
+            ["chains.id"],
+            name=op.f("fk_chain_inputs_chain_id_chains"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("chain_id", "index", name=op.f("pk_chain_inputs")),
+    )
+    op.create_table(
         "dead_letters",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
@@ -241,5 +278,15 @@ def downgrade() -> None:
 
     op.drop_table("jobs")
     op.drop_table("dead_letters")
+    op.drop_table("chain_inputs")
+    with op.batch_alter_table("chains", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_chains_open",
+            sqlite_where=sa.text("ended_at IS NULL"),
+            postgresql_where=sa.text("ended_at IS NULL"),
+        )
+        batch_op.drop_index("ix_chains_name")
+
+    op.drop_table("chains")
     op.drop_table("ceilings")
     # ### end Alembic commands ###

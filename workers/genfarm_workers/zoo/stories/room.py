@@ -2,10 +2,11 @@
 
 from genfarm_workers.zoo.cards import Prose
 from genfarm_workers.zoo.stories.evaluate import measure_stories as measure
+from genfarm_workers.zoo.stories.evaluate import score_stories as score
 from genfarm_workers.zoo.stories.train import DEFAULT_STEPS
 from genfarm_workers.zoo.stories.train import train_stories as train
 
-__all__ = ["DEFAULT_STEPS", "PROSE", "measure", "train"]
+__all__ = ["DEFAULT_STEPS", "PROSE", "measure", "score", "train"]
 
 PROSE = Prose(
     tag="text-generation",

@@ -1,0 +1,82 @@
+"""`genfarm verify` and `genfarm replay` at a real worker that draws drills."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genfarm import Farm, Job
+from genfarm_shared.carriers import part
+from genfarm_shared.provenance import canonical, embed
+from genfarm_shared.signing import ensure_signer
+from tests.yard import Yard
+
+from .conftest import Genfarm
+
+
+@pytest.fixture
+def drawn(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+    """A job of two pictures that has ended, at the farm that the environment names."""
+    for name in ("broker", "store_url", "artifacts_url"):
+        variable = name.removesuffix("_url").upper()
+        monkeypatch.setenv(f"GENFARM_{variable}", getattr(yard.settings, name))
+    yard.start_worker("drill")
+    inputs = [{"text": f"a seven, {n}", "picture": True, "seed": n} for n in (1, 2)]
+    with Farm(progress=False) as farm:
+        yield farm.submit_many("drill", inputs, model="drill").wait(60)
+
+
+def test_verify_says_who_signed_and_fails_for_one_changed_byte(
+    genfarm: Genfarm, drawn: Job, tmp_path: Path
+) -> None:
+    folder = drawn.save(tmp_path / "saved") / "images"
+    (key,) = genfarm("verify", "--key").out.split()
+    said = genfarm("verify", folder / "000000.png", folder / "000001.png")
+    assert said.code == 0
+    assert said.out.count(f"is as it was signed by {key}") == 2
+    assert "params.text" in said.out
+    data = bytearray((folder / "000000.png").read_bytes())
+    data[-20] ^= 1
+    (folder / "000000.png").write_bytes(data)
+    said = genfarm("verify", folder / "000000.png", folder / "000001.png", "--json")
+    assert said.code == 1
+    assert [proof["ok"] for proof in json.loads(said.out)] == [False, True]
+    foreign = ensure_signer(tmp_path / "foreign.key").key
+    assert genfarm("verify", folder / "000001.png", "--trust", foreign).code == 1
+
+
+def test_a_manifest_speaks_for_a_row_and_for_a_file_that_carries_nothing(
+    genfarm: Genfarm, drawn: Job, tmp_path: Path
+) -> None:
+    lines = drawn.save(tmp_path / "saved") / "manifest.jsonl"
+    first, second = (json.loads(line) for line in lines.read_text().splitlines())
+    assert genfarm("verify", first["task"], second["task"]).code == 0
+    record = drawn._link.store.read_tasks([first["task"]])[0]
+    assert len(canonical(record.metrics["manifest"])) < 600
+    # Stands for a file of a kind that has no place for a note.
+    path = tmp_path / "saved" / "images" / "000000.png"
+    path.write_text("no picture")
+    assert "carries no note" in genfarm("verify", path).out
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    lines.write_text(json.dumps(first | {"artifacts": [digest]}))
+    assert "parameters or its signature were changed" in genfarm("verify", path).out
+
+
+def test_replay_gives_the_same_bytes_and_says_what_was_otherwise(
+    genfarm: Genfarm, drawn: Job, tmp_path: Path
+) -> None:
+    path = drawn.save(tmp_path / "saved") / "images/000001.png"
+    assert genfarm("replay", f"{drawn.id}-1", "--out", tmp_path / "again").code == 0
+    assert (tmp_path / "again/000.png").read_bytes() == path.read_bytes()
+    assert genfarm("replay", path).code == 0
+    found = part(path.read_bytes())
+    assert found is not None
+    facts = json.loads(found.note.partition(b"\n")[0])
+    path.write_bytes(embed(found.bare, "image/png", facts | {"slots": 99}, None))
+    said = genfarm("replay", path, "--json")
+    assert said.code == 1
+    told = json.loads(said.out)
+    assert "content is the same" in told["said"]
+    assert told["differs"]["slots"] == [99, 32]

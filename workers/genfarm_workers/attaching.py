@@ -1,0 +1,81 @@
+"""Reads the files that tasks name, a picture to describe say, between the claim and the engine.
+
+Engines know no store: they get the content beside the parameters. A file that
+is gone, or not what its name says, fails its task alone; a store that is away
+is waited for. Knows no model.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from genfarm_shared.artifacts import ArtifactStore
+from genfarm_shared.errors import NotFound, Unreachable
+from genfarm_shared.kinds import KINDS
+from genfarm_shared.tasks import Claim, Failure
+from genfarm_workers.encoding import missing
+from genfarm_workers.engines import Output
+from genfarm_workers.patience import insist
+from genfarm_workers.recorder import Ended
+
+#: Files read at once: of a bucket each takes some 50 ms, most of it waiting.
+READERS = 8
+
+
+class Attacher:
+    """`attach` may be called from one thread at a time."""
+
+    def __init__(self, artifacts: ArtifactStore) -> None:
+        self._artifacts = artifacts
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="attach")
+
+    def attach(self, claims: Sequence[Claim]) -> tuple[list[Claim], list[Ended]]:
+        """The claims with their files, and those that cannot be run as they are."""
+        if not any(_asks(claim) for claim in claims):
+            return list(claims), []
+        found = list(self._pool.map(self._attached, claims))
+        ready = [one for one in found if isinstance(one, Claim)]
+        return ready, [one for one in found if isinstance(one, Ended)]
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def _attached(self, claim: Claim) -> Claim | Ended:
+        lacking = missing(claim.params)
+        if lacking is not None:
+            return _failed(claim, "missing_extra", lacking)
+        files = dict[str, bytes]()
+        for parameter in _named(claim):
+            name = str(claim.params[parameter])
+            try:
+                content = insist(lambda: self._read(name), meanwhile="a task waits for its file")  # noqa: B023  # called at once
+            except NotFound as error:
+                return _failed(claim, "missing_file", f"{parameter}: {error}")
+            if hashlib.sha256(content).hexdigest() != PurePosixPath(name).stem:
+                said = f"{parameter}: the file {name} is not what it was when it was submitted"
+                return _failed(claim, "missing_file", f"{said}; submit it again")
+            files[parameter] = content
+        return replace(claim, files=files)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self._artifacts.read(name)
+        except OSError as error:
+            raise Unreachable(f"cannot read {name} from {self._artifacts.url}: {error}") from error
+
+
+def _asks(claim: Claim) -> bool:
+    kind = KINDS.get(claim.kind)
+    return kind is not None and bool(kind.params.files or "format" in kind.params.model_fields)
+
+
+def _named(claim: Claim) -> list[str]:
+    """The parameters of that claim that hold a file. A row may hold anything."""
+    files = KINDS[claim.kind].params.files
+    return [name for name in files if isinstance(claim.params.get(name), str)]
+
+
+def _failed(claim: Claim, code: str, message: str) -> Ended:
+    return Ended(claim, Output(claim.task_id, failure=Failure(code, message)))

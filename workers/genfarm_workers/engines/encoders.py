@@ -1,0 +1,125 @@
+"""Loads a model that reads whole texts, with its tokenizer, and makes its inputs.
+
+Knows files, precision, token limits and widths. What the model says of a text, and what
+becomes of it, is its engine's affair.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genfarm_shared.errors import ModelUnavailable
+from genfarm_shared.tasks import Failure
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.heads import widen
+from genfarm_workers.engines.language import pad_ids, tensor_of
+from genfarm_workers.engines.quicken import quicken
+from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
+
+#: Tokens of the narrowest batch. Widths double from here: few shapes, and of texts of all
+#: lengths a quarter is padding.
+NARROWEST = 16
+#: Tokens for a model whose files name no limit.
+_CONTEXT_UNKNOWN = 512
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoder:
+    """A loaded model that takes a text at once, ready to run."""
+
+    key: str
+    model: Any
+    tokenizer: Any
+    device: str
+    #: Most tokens of a text, those that begin and end it included.
+    context: int
+    #: Whether a longer text is cut; else it is refused.
+    is_cutting: bool
+
+    @property
+    def example(self) -> list[int]:
+        """Tokens of a text of the narrowest width, whatever they say."""
+        return list(range(min(NARROWEST, self.context, self.model.config.vocab_size)))
+
+    def encode(self, text: str) -> list[int] | Failure:
+        """Token ids, or why the text is none for this model."""
+        limit = {"truncation": True, "max_length": self.context} if self.is_cutting else {}
+        # Not verbose: of a text that is too long the failure tells, not a warning.
+        ids: list[int] = self.tokenizer(text, verbose=False, **limit)["input_ids"]
+        if not ids:
+            return Failure("invalid_params", f"text holds no token for model {self.key!r}")
+        if len(ids) > self.context:
+            return Failure("invalid_params", self._too_long(len(ids)))
+        return ids
+
+    def width_of(self, ids: Sequence[int]) -> int:
+        """Columns of the batch that the text is run in, by its own length alone."""
+        return min(self.context, max(NARROWEST, 1 << (len(ids) - 1).bit_length()))
+
+    def batch(self, texts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        """What the model takes for texts of one width: ids and mask, each (B, width)."""
+        width = self.width_of(texts[0])
+        ids = [pad_ids(text, width) for text in texts]
+        mask = [pad_ids([1] * len(text), width) for text in texts]
+        return {
+            "input_ids": tensor_of(ids, self.device),
+            "attention_mask": tensor_of(mask, self.device),
+        }
+
+    def _too_long(self, tokens: int) -> str:
+        return (
+            f"text has {tokens} tokens, model {self.key!r} takes {self.context}. Shorten it, cut "
+            "it into several tasks, or have the model's registry entry say truncate = true below "
+            f"[models.{self.key}.limits], and only the first {self.context} tokens count"
+        )
+
+
+def load_encoder(
+    entry: ModelEntry, device: str, folder: Path, auto: Any, most: int | None = None
+) -> TextEncoder:
+    """Through one of transformers' Auto classes. Raises ModelUnavailable, saying what is missing.
+
+    `most` is a limit of tokens that the folder names outside of transformers' own files.
+    """
+    from transformers import AutoTokenizer
+
+    quiet_libraries()
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = auto.from_pretrained(
+            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
+            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
+        ) from error
+    return TextEncoder(
+        key=entry.key,
+        model=widen(quicken(model.to(device).eval())),
+        tokenizer=tokenizer,
+        device=device,
+        context=_context(entry, model, tokenizer, most),
+        is_cutting=bool(entry.limits.get("truncate", False)),
+    )
+
+
+def _context(entry: ModelEntry, model: Any, tokenizer: Any, most: int | None) -> int:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None:
+        positions -= _positions_lost(model)
+    named = (positions, tokenizer.model_max_length, most, entry.limits.get("context"))
+    known = [int(limit) for limit in named if limit is not None and limit < 1e9]
+    return min(known, default=_CONTEXT_UNKNOWN)
+
+
+def _positions_lost(model: Any) -> int:
+    """RoBERTa and its kin count positions from behind the padding token's number."""
+    embeddings = getattr(model.base_model, "embeddings", None)
+    table = getattr(embeddings, "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1

@@ -1,0 +1,106 @@
+"""Loads a model that looks at pictures, with its image processor, and makes its inputs.
+
+The processor is transformers' own, in Pillow: the same pixels whether or not torchvision is
+installed. What the model says of a picture is its engine's affair.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from genfarm_shared.errors import ModelUnavailable
+from genfarm_shared.tasks import Claim, Failure
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.heads import widen
+from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
+
+#: Most pixels of a picture that comes in: a small file can hold more than memory does.
+MOST_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReader:
+    """A loaded model that looks at pictures, ready to run."""
+
+    key: str
+    model: Any
+    processor: Any
+    device: str
+
+    def example(self) -> torch.Tensor:
+        """Some picture as the model takes it."""
+        return self._pixels(Image.linear_gradient("L").convert("RGB"))
+
+    def see(self, claim: Claim, param: str) -> torch.Tensor | Failure:
+        """Pixels (3, H, W) as the model takes them, or what is wrong with the picture."""
+        picture = open_picture(claim, param)
+        if isinstance(picture, Failure):
+            return picture
+        return self._pixels(picture)
+
+    def batch(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Pictures of one size as one tensor (B, 3, H, W) on the device."""
+        return torch.stack(list(pictures)).to(self.device, self.model.dtype)
+
+    def _pixels(self, picture: Image.Image) -> torch.Tensor:
+        pixels: torch.Tensor = self.processor(picture, return_tensors="pt").pixel_values[0]
+        return pixels
+
+
+def open_picture(claim: Claim, param: str) -> Image.Image | Failure:
+    """The picture in that parameter as RGB, what is clear in it white; or why it is none."""
+    content = claim.files.get(param)
+    if content is None:
+        return _fault(param, "its file did not come with the task; submit it again")
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                return _fault(
+                    param,
+                    f"it has {opened.width}x{opened.height} pixels, expected at most "
+                    f"{MOST_PIXELS:,}; make it smaller",
+                )
+            return _as_rgb(opened)
+    # What Pillow raises for files that are cut off, damaged, or of no format that it knows.
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+        return _fault(
+            param,
+            f"{len(content)} bytes that Pillow cannot open as a picture "
+            f"({type(error).__name__}); expected a PNG, JPEG, GIF or WebP file that is whole",
+        )
+
+
+def load_reader(entry: ModelEntry, device: str, folder: Path, auto: Any) -> PictureReader:
+    """Through an Auto class of transformers. Raises ModelUnavailable, saying what is missing."""
+    from transformers import AutoImageProcessor
+
+    quiet_libraries()
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
+        model = auto.from_pretrained(
+            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
+            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
+        ) from error
+    return PictureReader(entry.key, widen(model.to(device).eval()), processor, device)
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    seen = picture.convert("RGBA")
+    paper = Image.new("RGBA", seen.size, "white")
+    return Image.alpha_composite(paper, seen).convert("RGB")
+
+
+def _fault(param: str, what: str) -> Failure:
+    return Failure("invalid_params", f"{param}: {what}")

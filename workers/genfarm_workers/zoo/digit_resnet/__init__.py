@@ -1,0 +1,1 @@
+"""The starter model that reads digits: its training and its figures."""

@@ -1,0 +1,1 @@
+"""The starter model of music: scales, trills and melodies of simple tones."""
