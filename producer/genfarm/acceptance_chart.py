@@ -10,6 +10,8 @@ WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 60, 610, 56, 310
 #: As in `benchmark/chart.py`: readable on light and dark.
 INK, FAINT, OURS, ALL = "#767676", "#9a9a9a55", "#0072b2", "#d55e00"
+#: Width of a round's name; where there is less room it has none.
+NAME = 50
 #: Points of the curve; more would not be seen.
 POINTS = 500
 
@@ -21,12 +23,15 @@ def draw_curve(name: str, curve: Sequence[int], rounds: Sequence[int], wanted: i
     title = f"{name}: {done} of {wanted} accepted after {len(curve)} outputs"
     shapes: list[Shape] = [Text(LEFT, 22, title, "start", INK, size=14, is_bold=True)]
     shapes += _ground(most, wanted)
+    last: float = LEFT
     for place, (before, after) in enumerate(pairwise(rounds), 1):
         if before != after:
             x = _x(place, most)
             shapes.append(Line(x, TOP, x, BOTTOM, FAINT, 2))
-            # Low down, which the curve has left by then.
-            shapes.append(Text(x - 4, BOTTOM - 6, f"round {before}", "end", INK, size=10))
+            if x - last >= NAME:
+                # Low down, which the curve has left by then.
+                shapes.append(Text(x - 4, BOTTOM - 6, f"round {before}", "end", INK, size=10))
+                last = x
     shapes.append(Line(_x(0, most), _y(0, wanted), _x(wanted, most), _y(wanted, wanted), ALL))
     shapes.append(Line(LEFT, 38, LEFT + 16, 38, ALL))
     shapes.append(Text(LEFT + 22, 42, "if everything passed", "start", INK, size=10))

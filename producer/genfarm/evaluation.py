@@ -165,15 +165,22 @@ def _samples(result: Result, folder: Path, number: int) -> Iterator[dict[str, st
     """The pictures of a result, or its texts."""
     pictures = [a for a in result.artifacts if a.media_type.startswith("image/")]
     outputs: Sequence[Any] = pictures or result.texts
-    prompt = str(result.params.get("prompt", ""))
     for place, output in enumerate(outputs):
         name = result.custom_id if len(outputs) == 1 else f"{result.custom_id}#{place + 1}"
+        sample = {"name": name, "prompt": _asked(result, place)}
         if pictures:
             path = folder / f"{number + place:08d}{Path(output.name).suffix}"
             path.write_bytes(result.read(output))
-            yield {"name": name, "prompt": prompt, "path": str(path)}
+            yield sample | {"path": str(path)}
         else:
-            yield {"name": name, "prompt": prompt, "text": output}
+            yield sample | {"text": output}
+
+
+def _asked(result: Result, place: int) -> str:
+    """What that output was to be: the prompt, or the class of a model that has no prompts."""
+    classes: Sequence[Any] = result.output.get("labels", ())
+    name = classes[place] if place < len(classes) else None
+    return str(result.params.get("prompt") or ("" if name is None else name))
 
 
 def _ask(folder: Path, flags: Sequence[str]) -> dict[str, Any]:
