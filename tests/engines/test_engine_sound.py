@@ -10,7 +10,7 @@ import torch
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers import zoo
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines import Output, Sound
+from genfarm_workers.engines import Engine, Output, Sound
 from genfarm_workers.engines.music import MusicEngine
 from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.sounds import SoundEngine, seconds_of, to_sound
@@ -169,7 +169,11 @@ def test_a_task_dropped_while_it_runs_never_comes_back(
 
 def test_a_glimpse_tells_how_many_tokens_are_written(make: Making, claim: Claimer) -> None:
     seen: list[tuple[int, int]] = []
-    engine = make("music", lambda: seen.extend((g.done, g.total) for g in engine.glimpses(["a"])))
+
+    def look() -> None:
+        seen.extend((glimpse.done, glimpse.total) for glimpse in engine.glimpses(["a"]))
+
+    engine: Engine = make("music", look)
     engine.admit([claim("a", KIND, "music", prompt="a trill", seconds=0.4, n=2)])
     engine.step(0.0)
     # Ten frames, and one more because the second codebook is a step late; of two rows.

@@ -82,7 +82,6 @@ class Node:
         self._broker = Broker(settings.broker)
         self._broker.ping()
         self._check_safety()
-        artifacts = ArtifactStore(settings.artifacts_url)
         chains = [Advancer(self._store, self._broker, settings.window) for _ in range(2)]
         self._advancer = AdvancerThread(chains[0])
         self._advancer.start()
@@ -93,14 +92,10 @@ class Node:
         residency = _residency(catalog, place, settings.memory)
         self._host = EngineHost(place, catalog, Bench(), prober, residency, settings.memory)
         self._host.remember(fleet.shortages())
-        standing = standing_of(catalog, place.device, self._host.digests, self._host.slots())
-        prover = make_prover(settings, self._store, self._worker_id, standing)
-        aides = Aides(prover, Gates(catalog), self._advancer.hand_in)
-        recorder = Recorder(self._store, artifacts, self._worker_id, settings.max_attempts, aides)
         self._scout = Scout(
             self._worker_id, self._store, self._broker, self._intake, self._host, fleet
         )
-        batcher = Batcher(self._host.slots())
+        batcher, recorder = Batcher(self._host.slots()), self._recorder(catalog, place.device)
         self._runner = Runner(
             self._worker_id, self._store, self._intake, self._host, batcher, recorder
         )
@@ -146,6 +141,15 @@ class Node:
         self._keeper.join(LAST_ROUND)
         self._advancer.join(LAST_ROUND)
         self._broker.close()
+
+    def _recorder(self, catalog: Mapping[str, ModelEntry], device: str) -> Recorder:
+        """Records, signs and reviews what the engine brings, and hands on items of chains."""
+        settings = self._settings
+        standing = standing_of(catalog, device, self._host.digests, self._host.slots())
+        prover = make_prover(settings, self._store, self._worker_id, standing)
+        aides = Aides(prover, Gates(catalog), self._advancer.hand_in)
+        artifacts = ArtifactStore(settings.artifacts_url)
+        return Recorder(self._store, artifacts, self._worker_id, settings.max_attempts, aides)
 
     def _look_around(self) -> None:
         self._runner.look_around()

@@ -38,7 +38,7 @@ def judge_pictures(
     remarks = [f"held against {real.said}"] if real else [_unheld(inception)]
     figures: list[Figure] = []
     if real is not None:
-        describe: Describe = lambda some: _array(judge.describe(some))  # noqa: E731
+        describe: Describe = lambda some: _array(judge.describe(some)[0])  # noqa: E731
         figures += hold_against(images, real, describe, "judge", JUDGE_FEATURES)
         if network is not None:
             seen: Describe = lambda some: _array(network.describe(some))  # noqa: E731
@@ -99,8 +99,8 @@ def hold_against(
 
 
 def _score(judge: Judge, images: Sequence[Image.Image], real: RealPictures | None) -> Figure:
-    value = inception_score(_array(judge.weigh(images)))
-    known = inception_score(_array(judge.weigh(real.others))) if real else None
+    value = inception_score(_array(judge.describe(images)[1]))
+    known = inception_score(_array(judge.describe(real.others)[1])) if real else None
     note = "1 to 10, sure and varied, by the judge's ten digits; too low where n is small"
     return Figure("Inception Score", value, known, len(images), note, "more")
 

@@ -47,6 +47,12 @@ class Judge:
         return cls(network)
 
     @torch.inference_mode()
+    def describe(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+        """Features of the layer before the last (N, 64), and probabilities (N, 10)."""
+        features = self._network[:-1](_look(images))
+        return features, self._network[-1](features).softmax(dim=1)
+
+    @torch.inference_mode()
     def recognise(self, images: Sequence[Image.Image]) -> list[Verdict]:
         """One verdict per picture, in order."""
         if not images:
@@ -54,18 +60,6 @@ class Judge:
         confidences, digits = self._network(_look(images)).softmax(dim=1).max(dim=1)
         pairs = zip(digits.tolist(), confidences.tolist(), strict=True)
         return [Verdict(int(digit), confidence) for digit, confidence in pairs]
-
-    @torch.inference_mode()
-    def describe(self, images: Sequence[Image.Image]) -> Tensor:
-        """What it makes of each picture before it decides, (N, 64): features for an FID."""
-        described: Tensor = self._network[:-1](_look(images))
-        return described
-
-    @torch.inference_mode()
-    def weigh(self, images: Sequence[Image.Image]) -> Tensor:
-        """The probability of each digit in each picture, (N, 10)."""
-        weights: Tensor = self._network(_look(images)).softmax(dim=1)
-        return weights
 
 
 def build_network() -> nn.Sequential:

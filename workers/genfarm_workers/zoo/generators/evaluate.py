@@ -70,10 +70,10 @@ def measure_generator(
     shares = right.view(10, per_digit).double().mean(dim=1).tolist()
     held_out, training = real_digits(held_out=True), real_digits(held_out=False)
     count = len(held_out.labels)
-    real = judge.describe(as_paintings(held_out.ink))
+    real = judge.describe(as_paintings(held_out.ink))[0]
     noise = 2 * torch.rand(count, 1, SIZE, SIZE, generator=chance) - 1
     distances = [
-        frechet_distance(judge.describe(images), real)
+        frechet_distance(judge.describe(images)[0], real)
         for images in (
             draw(generator, held_out.labels, chance),
             as_paintings(training.ink[:count]),

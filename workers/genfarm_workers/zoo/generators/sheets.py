@@ -103,7 +103,7 @@ def draw_map(points: Tensor, labels: Tensor, names: Sequence[str], path: Path) -
         where = _MARGIN + x * (_WIDTH - 2 * _MARGIN), _y(y)
         colour = COLOURS[label % len(COLOURS)]
         brush.ellipse((where[0] - 2, where[1] - 2, where[0] + 2, where[1] + 2), colour)
-    for label in labels.unique().tolist() if names else ():
+    for label in sorted(set(labels.tolist())) if names else ():
         centre = places[labels == label].mean(dim=0).tolist()
         where = _MARGIN + centre[0] * (_WIDTH - 2 * _MARGIN), _y(centre[1])
         brush.text(
