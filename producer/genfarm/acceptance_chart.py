@@ -7,9 +7,11 @@ from genfarm.drawing import Drawing, Line, Shape, Text, ticks
 
 #: Pixels.
 WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 60, 610, 50, 310
+LEFT, RIGHT, TOP, BOTTOM = 60, 610, 56, 310
 #: As in `benchmark/chart.py`: readable on light and dark.
 INK, FAINT, OURS, ALL = "#767676", "#9a9a9a55", "#0072b2", "#d55e00"
+#: Width of a round's name; where there is less room it has none.
+NAME = 50
 #: Points of the curve; more would not be seen.
 POINTS = 500
 
@@ -19,16 +21,20 @@ def draw_curve(name: str, curve: Sequence[int], rounds: Sequence[int], wanted: i
     most = max(len(curve), wanted, 1)
     done = curve[-1] if curve else 0
     title = f"{name}: {done} of {wanted} accepted after {len(curve)} outputs"
-    shapes: list[Shape] = [Text(LEFT, 24, title, "start", INK, size=14, is_bold=True)]
+    shapes: list[Shape] = [Text(LEFT, 22, title, "start", INK, size=14, is_bold=True)]
     shapes += _ground(most, wanted)
+    last: float = LEFT
     for place, (before, after) in enumerate(pairwise(rounds), 1):
         if before != after:
             x = _x(place, most)
             shapes.append(Line(x, TOP, x, BOTTOM, FAINT, 2))
-            shapes.append(Text(x + 4, TOP + 10, f"round {after}", "start", INK, size=10))
-    # What it would be if everything passed, and what is wanted.
+            if x - last >= NAME:
+                # Low down, which the curve has left by then.
+                shapes.append(Text(x - 4, BOTTOM - 6, f"round {before}", "end", INK, size=10))
+                last = x
     shapes.append(Line(_x(0, most), _y(0, wanted), _x(wanted, most), _y(wanted, wanted), ALL))
-    shapes.append(Line(LEFT, _y(wanted, wanted), RIGHT, _y(wanted, wanted), ALL))
+    shapes.append(Line(LEFT, 38, LEFT + 16, 38, ALL))
+    shapes.append(Text(LEFT + 22, 42, "if everything passed", "start", INK, size=10))
     shapes += _steps(curve, most, wanted)
     return Drawing(WIDTH, HEIGHT, shapes)
 
@@ -43,7 +49,7 @@ def _ground(most: int, wanted: int) -> Iterator[Shape]:
         yield Line(LEFT, _y(tick, wanted), RIGHT, _y(tick, wanted), FAINT)
         yield Text(LEFT - 8, _y(tick, wanted) + 4, f"{tick:g}", "end", INK, size=10)
     yield Text((LEFT + RIGHT) / 2, BOTTOM + 38, "outputs generated", "middle", INK)
-    yield Text(LEFT - 40, TOP - 10, "accepted", "start", INK)
+    yield Text(LEFT - 8, TOP - 16, "accepted", "end", INK, size=10)
 
 
 def _steps(curve: Sequence[int], most: int, wanted: int) -> Iterator[Shape]:

@@ -23,6 +23,8 @@ from genfarm_shared.errors import GenfarmError, InvalidTask, MissingExtra, Model
 
 #: What the table says of each figure.
 HEAD = ("measure", "value", "real", "n", "what it says")
+#: Widest cell: a note that is cut would not say how a figure misleads.
+WIDEST = 200
 #: Pairs of duplicates that a table lists; `pairs` has all.
 LISTED = 10
 
@@ -92,22 +94,14 @@ class Evaluation:
 
     @property
     def _title(self) -> str:
-        return f"{self.n} {self.what} of job {self.job}"
+        return f"{self.n} {self.what} of {self.job}"
 
     def _tables(self) -> Iterator[Table]:
-        yield Table(
-            HEAD,
-            [
-                (
-                    f.name,
-                    number(f.value),
-                    "" if f.real is None else number(f.real),
-                    str(f.n),
-                    f.note,
-                )
-                for f in self.figures
-            ],
-        )
+        figures = [
+            (f.name, number(f.value), "" if f.real is None else number(f.real), str(f.n), f.note)
+            for f in self.figures
+        ]
+        yield Table(HEAD, figures, widest=WIDEST)
         if self.labels:
             shares = [
                 (label, str(asked), str(right), f"{right / asked:.0%}")
@@ -171,15 +165,22 @@ def _samples(result: Result, folder: Path, number: int) -> Iterator[dict[str, st
     """The pictures of a result, or its texts."""
     pictures = [a for a in result.artifacts if a.media_type.startswith("image/")]
     outputs: Sequence[Any] = pictures or result.texts
-    prompt = str(result.params.get("prompt", ""))
     for place, output in enumerate(outputs):
         name = result.custom_id if len(outputs) == 1 else f"{result.custom_id}#{place + 1}"
+        sample = {"name": name, "prompt": _asked(result, place)}
         if pictures:
             path = folder / f"{number + place:08d}{Path(output.name).suffix}"
             path.write_bytes(result.read(output))
-            yield {"name": name, "prompt": prompt, "path": str(path)}
+            yield sample | {"path": str(path)}
         else:
-            yield {"name": name, "prompt": prompt, "text": output}
+            yield sample | {"text": output}
+
+
+def _asked(result: Result, place: int) -> str:
+    """What that output was to be: the prompt, or the class of a model that has no prompts."""
+    classes: Sequence[Any] = result.output.get("labels", ())
+    name = classes[place] if place < len(classes) else None
+    return str(result.params.get("prompt") or ("" if name is None else name))
 
 
 def _ask(folder: Path, flags: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from genfarm.evaluation import Evaluation, Figure
 
 #: Pixels.
-WIDTH, MARGIN, TOP = 760, 20, 62
+WIDTH, MARGIN, TOP = 860, 20, 62
 LEFT, RIGHT = 200, 560
 ROW, BAR = 26, 14
 #: As in `benchmark/chart.py`: readable on light and dark.
@@ -24,7 +24,7 @@ def draw_evaluation(found: "Evaluation") -> Drawing:
     from math import isfinite
 
     figures = [figure for figure in found.figures if isfinite(figure.value)]
-    title = f"{found.n} {found.what} of job {found.job}"
+    title = f"{found.n} {found.what} of {found.job}"
     shapes: list[Shape] = [
         Text(MARGIN, 26, title, "start", INK, size=16, is_bold=True),
         Rect(LEFT, 38, 12, 10, OURS),
@@ -42,8 +42,7 @@ def _draw(figure: "Figure", y: float) -> Iterator[Shape]:
 
     middle = y + ROW / 2
     most = max(figure.value, figure.real or 0.0, 0.0) or 1.0
-    better = {"less": " ↓", "more": " ↑"}.get(figure.better or "", "")
-    yield Text(LEFT - 8, middle + 4, figure.name + better, "end", INK)
+    yield Text(LEFT - 8, middle + 4, figure.name, "end", INK)
     # An unbiased distance may be below nought: it has no bar, and its number says so.
     length = max(figure.value, 0.0) / most * (RIGHT - LEFT)
     yield Rect(LEFT, middle - BAR / 2, max(length, 1.0), BAR, OURS)
@@ -52,4 +51,5 @@ def _draw(figure: "Figure", y: float) -> Iterator[Shape]:
         x = LEFT + max(figure.real, 0.0) / most * (RIGHT - LEFT)
         yield Line(x, middle - 9, x, middle + 9, REAL, 3)
         said += f"   real {number(figure.real)}"
-    yield Text(RIGHT + 12, middle + 4, f"{said}   n {figure.n}", "start", INK)
+    said += f"   n {figure.n}" + (f"   {figure.better} is better" if figure.better else "")
+    yield Text(RIGHT + 12, middle + 4, said, "start", INK)

@@ -27,9 +27,11 @@ class Table:
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    #: Characters that a cell may have; of a longer one the beginning is shown.
+    widest: int = WIDEST
 
     def __repr__(self) -> str:
-        lines = [[_short(cell, WIDEST) for cell in row] for row in (self.head, *self.rows)]
+        lines = [[_short(cell, self.widest) for cell in row] for row in (self.head, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

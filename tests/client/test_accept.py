@@ -184,5 +184,5 @@ def test_the_curve_is_drawn_with_its_rounds(farm: Farm, busy: TinyWorker) -> Non
     found = farm.submit_many("gen", list("abcd"), name="mine", accept=Accept(check=even_seed))
     drawn = found.wait(20).show()._repr_svg_()
     assert "mine: " in drawn
-    assert "round 2" in drawn
+    assert "round 1" in drawn
     assert "outputs generated" in drawn
