@@ -1,5 +1,6 @@
 """Models as files: written, held against the eager model, sealed, and served in its place."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 import torch
 
 from genfarm_shared.errors import InvalidSetting, ModelUnavailable
-from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.catalog import ModelEntry, read_catalog
 from genfarm_workers.engines.exported import open_exported
-from genfarm_workers.engines.exporting import export_model, registry_lines, write_export
+from genfarm_workers.engines.exporting import export_model, main, registry_lines, write_export
 from genfarm_workers.engines.floats import FloatsEngine
 from genfarm_workers.engines.portable import FORMATS, ExportParts, Logits, read_record
 from genfarm_workers.engines.registry import build
@@ -158,16 +159,25 @@ def test_a_folder_of_something_else_is_never_replaced(floats: ModelEntry, tmp_pa
         export_model(floats, "torchscript", tmp_path / "x")
 
 
-def test_the_block_for_the_registry_is_read_by_it(floats: ModelEntry, tmp_path: Path) -> None:
-    from genfarm_workers.catalog import read_catalog
+def test_the_command_prints_the_block_that_the_registry_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["floats", "--format", "torchscript", "--out", str(tmp_path / "x"), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert 0 <= told["difference"] <= told["tolerance"]
+    registry = tmp_path / "models.toml"
+    registry.write_text(told["registry"])
+    found = read_catalog(registry)["floats-torchscript"]
+    assert (found.sha256, found.slots) == (told["sha256"], read_catalog()["floats"].slots)
+    build(found, "cpu").load()
 
-    entry = floats.model_copy(update={"limits": {"steps": 3, "size": [32, 32]}})
+
+def test_the_block_keeps_a_models_limits(floats: ModelEntry, tmp_path: Path) -> None:
+    entry = floats.model_copy(update={"limits": {"steps": 3, "size": [32, 32]}, "dtype": "float16"})
     record, sealed = export_model(entry, "torchscript", tmp_path / "x")
     registry = tmp_path / "models.toml"
     registry.write_text(registry_lines(entry, record, tmp_path / "x", sealed))
-    found = read_catalog(registry)["floats-torchscript"]
-    assert (found.sha256, found.slots, found.limits) == (sealed, floats.slots, entry.limits)
-    build(found, "cpu").load()
+    assert read_catalog(registry)["floats-torchscript-float16"].limits == entry.limits
 
 
 def test_a_file_serves_only_the_engine_and_precision_it_was_made_for(

@@ -133,7 +133,7 @@ def _table(costs: Sequence[Cost]) -> str:
             f"{cost.cpu_ms_per_row:.2f}",
             f"{cost.difference:.2g}",
             f"{cost.same_top:.1%}",
-            *(f"{cost.figures[name]:.4f}" for name in figures),
+            *(f"{cost.figures[name]:.5g}" for name in figures),
         ]
         for cost in costs
     ]

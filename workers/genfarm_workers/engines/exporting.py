@@ -86,7 +86,7 @@ def write_export(
 
 def registry_lines(entry: ModelEntry, record: ExportRecord, out: Path, sealed: str) -> str:
     """The block of models.toml that serves the export."""
-    key = f"{entry.key}-{record.format}"[:64]
+    key = _name(entry, record.format)
     values = {"kind": entry.kind, "engine": entry.engine, "source": str(out), "sha256": sealed}
     lines = [f"[models.{key}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
     if entry.is_pinned:
@@ -95,6 +95,12 @@ def registry_lines(entry: ModelEntry, record: ExportRecord, out: Path, sealed: s
         lines += ["", f"[models.{key}.limits]"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in entry.limits.items()]
     return "\n".join(lines)
+
+
+def _name(entry: ModelEntry, form: str) -> str:
+    """Of the folder, and of the registry key."""
+    dtype = "" if entry.dtype in ("auto", "float32") else f"-{entry.dtype}"
+    return f"{entry.key}-{form}{dtype}"[:64]
 
 
 def _parts_of(entry: ModelEntry) -> ExportParts:
@@ -276,13 +282,14 @@ def _spell(record: ExportRecord, out: Path) -> str:
     )
 
 
-def _main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
+    """Export by the command's arguments, and say what came of it. Raises GenfarmError."""
     settings = Settings.load()
     options = _parser().parse_args(arguments)
     (entry,) = choose(read_catalog(settings.registry_path), [options.key]).values()
     if options.dtype:
         entry = entry.model_copy(update={"dtype": options.dtype})
-    out = (options.out or settings.home / "exports" / f"{entry.key}-{options.form}").resolve()
+    out = (options.out or settings.home / "exports" / _name(entry, options.form)).resolve()
     record, sealed = export_model(entry, options.form, out, options.tolerance)
     block = registry_lines(entry, record, out, sealed)
     told = {**asdict(record), "folder": str(out), "sha256": sealed, "registry": block}
@@ -303,6 +310,6 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     try:
-        _main(sys.argv[1:])
+        main(sys.argv[1:])
     except (GenfarmError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
