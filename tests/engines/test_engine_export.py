@@ -14,6 +14,7 @@ from genfarm_workers.engines.exported import open_exported
 from genfarm_workers.engines.exporting import export_model, main, registry_lines, write_export
 from genfarm_workers.engines.floats import FloatsEngine
 from genfarm_workers.engines.portable import FORMATS, ExportParts, Logits, read_record
+from genfarm_workers.engines.precision import Int8Linear
 from genfarm_workers.engines.registry import build
 from genfarm_workers.sizes import weigh
 
@@ -147,8 +148,28 @@ def test_texts_from_a_file_are_those_of_the_slots(
 
 
 def test_an_engine_without_one_call_offers_no_export(entry: Entry, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="the sleep engine offers no export"):
+    with pytest.raises(ModelUnavailable, match="the sleep engine offers no device call"):
         export_model(entry("sleep", "sleep", "sleep"), "onnx", tmp_path / "x")
+    (tmp_path / "export.json").touch()
+    file = entry("floats", "batch-floats", "floats", source=str(tmp_path))
+    with pytest.raises(ModelUnavailable, match="is an exported file itself"):
+        export_model(file, "onnx", tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (torch.nn.Linear(2, 2).to(torch.bfloat16), "in bfloat16 are not written"),
+        (torch.nn.Sequential(Int8Linear(torch.ones(2, 2), None)), "in int8 are not written"),
+    ],
+)
+def test_what_onnx_cannot_hold_is_refused_with_another_way(
+    floats: ModelEntry, tmp_path: Path, module: torch.nn.Module, said: str
+) -> None:
+    dtype = next(iter(module.parameters()), torch.ones(1)).dtype
+    parts = ExportParts(module, {"values": torch.ones(4, 2, dtype=dtype)})
+    with pytest.raises(ModelUnavailable, match=said):
+        write_export(floats, parts, "onnx", tmp_path / "x")
 
 
 def test_a_folder_of_something_else_is_never_replaced(floats: ModelEntry, tmp_path: Path) -> None:

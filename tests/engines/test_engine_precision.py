@@ -82,6 +82,16 @@ def test_precisions_are_compared_side_by_side(entry: Entry, text_folder: Path) -
         assert cost.cpu_ms_per_row > 0
 
 
+def test_a_precision_that_a_model_has_not_is_said_beside_the_others(entry: Entry) -> None:
+    exact, half, small = compare_precisions(
+        entry("floats", "batch-floats", "floats"), ["float16", "int8"]
+    )
+    assert (exact.refused, half.refused) == ("", "")
+    assert half.difference > 0
+    assert 2 * half.bytes == exact.bytes
+    assert "the floats engine has no dtype 'int8'" in small.refused
+
+
 def test_packed_layers_are_unpacked_to_the_same_weights() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 

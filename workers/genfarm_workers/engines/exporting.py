@@ -30,11 +30,10 @@ from genfarm_workers.engines.portable import (
     ExportParts,
     ExportRecord,
     Forward,
-    Portable,
     is_export,
+    offered_parts,
 )
 from genfarm_workers.engines.quicken import unpacked
-from genfarm_workers.engines.registry import build
 from genfarm_workers.engines.weights import find_weights
 from genfarm_workers.engines.writers import WRITERS, undisturbed
 
@@ -57,7 +56,7 @@ def export_model(
         raise InvalidSetting(
             f"{out} is there and holds no export; nothing was written. Name another folder: --out"
         )
-    return write_export(entry, _parts_of(entry), form, out, tolerance)
+    return write_export(entry, offered_parts(entry), form, out, tolerance)
 
 
 def write_export(
@@ -101,18 +100,6 @@ def _name(entry: ModelEntry, form: str) -> str:
     """Of the folder, and of the registry key."""
     dtype = "" if entry.dtype in ("auto", "float32") else f"-{entry.dtype}"
     return f"{entry.key}-{form}{dtype}"[:64]
-
-
-def _parts_of(entry: ModelEntry) -> ExportParts:
-    engine = build(entry, "cpu")
-    if not isinstance(engine, Portable):
-        raise ModelUnavailable(
-            f"model {entry.key!r}: the {entry.engine} engine offers no export: what it runs is not "
-            "one call that a file could hold. Classifiers, embeddings, GANs and VAEs, text models "
-            "and floats can be exported"
-        )
-    engine.load()
-    return engine.export_parts()
 
 
 class _ByPosition(torch.nn.Module):

@@ -16,6 +16,7 @@ from genfarm_workers.engines.exported import open_exported
 from genfarm_workers.engines.portable import Forward, is_export
 from genfarm_workers.engines.precision import load_dtype, lowered
 from genfarm_workers.engines.quicken import quicken
+from genfarm_workers.engines.transfer import to_device
 from genfarm_workers.engines.weights import find_weights, quiet_libraries
 
 _OPTIONS = {"local_files_only": True, "trust_remote_code": False}
@@ -140,4 +141,4 @@ def pad_ids(ids: Sequence[int], width: int, *, left: bool = False) -> list[int]:
 
 
 def tensor_of(rows: Sequence[Sequence[int]], device: str) -> torch.Tensor:
-    return torch.tensor(rows, dtype=torch.long, device=device)
+    return to_device(torch.tensor(rows, dtype=torch.long), device)

@@ -17,6 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from genfarm_shared.errors import ModelUnavailable
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.registry import build
 
 #: File of each format within the export's folder.
 FORMATS = {"torch-export": "model.pt2", "torchscript": "model.ts", "onnx": "model.onnx"}
@@ -48,6 +50,23 @@ class Portable(Protocol):
 
     def export_parts(self) -> ExportParts:
         """Of the loaded model as the engine runs it."""
+
+
+def offered_parts(entry: ModelEntry) -> ExportParts:
+    """Those of that entry's engine, loaded on the CPU. Raises ModelUnavailable."""
+    if is_export(Path(entry.source).expanduser()):
+        raise ModelUnavailable(
+            f"model {entry.key!r} is an exported file itself. Name the key it was exported from"
+        )
+    engine = build(entry, "cpu")
+    if not isinstance(engine, Portable):
+        raise ModelUnavailable(
+            f"model {entry.key!r}: the {entry.engine} engine offers no device call that a file "
+            "could hold, so its models can be neither exported nor compared. Classifiers, "
+            "embeddings, GANs and VAEs, text models and floats can"
+        )
+    engine.load()
+    return engine.export_parts()
 
 
 class Logits(torch.nn.Module):
