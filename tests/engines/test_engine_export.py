@@ -10,12 +10,13 @@ import torch
 
 from genfarm_shared.errors import InvalidSetting, ModelUnavailable
 from genfarm_workers.catalog import ModelEntry, read_catalog
-from genfarm_workers.engines.exported import open_exported
+from genfarm_workers.engines.exported import open_exported, stand_in
 from genfarm_workers.engines.exporting import export_model, main, registry_lines, write_export
 from genfarm_workers.engines.floats import FloatsEngine
-from genfarm_workers.engines.portable import FORMATS, ExportParts, Logits, read_record
+from genfarm_workers.engines.portable import FORMATS, ExportParts, OneOutput, read_record
 from genfarm_workers.engines.precision import Int8Linear
 from genfarm_workers.engines.registry import build
+from genfarm_workers.engines.weights import pin_model
 from genfarm_workers.sizes import weigh
 
 from .fakes import Claimer, Runner
@@ -62,7 +63,9 @@ def bert() -> ExportParts:
     ids = torch.arange(24).view(3, 8)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    module = Logits(BertForSequenceClassification(config).eval(), ["input_ids", "attention_mask"])
+    module = OneOutput(
+        BertForSequenceClassification(config).eval(), ["input_ids", "attention_mask"]
+    )
     inputs = {"input_ids": ids, "attention_mask": mask}
     return ExportParts(module, inputs, {name: {1: "tokens"} for name in inputs}, "logits")
 
@@ -73,7 +76,7 @@ def resnet() -> ExportParts:
     config = ResNetConfig(
         num_channels=1, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
     )
-    module = Logits(ResNetForImageClassification(config).eval(), ["pixel_values"])
+    module = OneOutput(ResNetForImageClassification(config).eval(), ["pixel_values"])
     return ExportParts(module, {"pixel_values": torch.randn(3, 1, 16, 16)}, output="logits")
 
 
@@ -90,6 +93,21 @@ def test_stock_classifiers_run_at_any_batch_size(
     with torch.inference_mode():
         found, eager = (call(*made.inputs.values()) for call in (forward, made.module))
     assert (found - eager).abs().max() <= record.tolerance
+
+
+def test_a_file_stands_in_for_the_model_it_was_made_from(
+    floats: ModelEntry, tmp_path: Path
+) -> None:
+    made = bert()
+    write_export(floats, made, "torchscript", tmp_path / "x")
+    stock: Any = made.module
+    stock.model.config.save_pretrained(tmp_path / "x")
+    line = pin_model(served(floats, tmp_path / "x", ""))
+    entry = served(floats, tmp_path / "x", line.split('"')[1])
+    model = stand_in(entry, tmp_path / "x", "cpu")
+    with torch.inference_mode():
+        assert torch.equal(model(**made.inputs).logits, made.module(*made.inputs.values()))
+    assert model.config.num_labels == 2
 
 
 class Sized(torch.nn.Module):

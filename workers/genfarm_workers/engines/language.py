@@ -12,8 +12,8 @@ import torch
 
 from genfarm_shared.errors import MissingExtra, ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines.exported import open_exported
-from genfarm_workers.engines.portable import Forward, is_export
+from genfarm_workers.engines.exported import StandIn, stand_in
+from genfarm_workers.engines.portable import is_export
 from genfarm_workers.engines.precision import load_dtype, lowered
 from genfarm_workers.engines.quicken import quicken
 from genfarm_workers.engines.transfer import to_device
@@ -61,7 +61,7 @@ def load_language(entry: ModelEntry, device: str) -> Language:
     quiet_libraries()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **_OPTIONS)
-        model = (_foreign if is_export(folder) else _native)(entry, folder, device)
+        model = (stand_in if is_export(folder) else _native)(entry, folder, device)
     except (OSError, ValueError, KeyError, ImportError) as error:
         if isinstance(error, MissingExtra):
             raise
@@ -75,7 +75,7 @@ def load_language(entry: ModelEntry, device: str) -> Language:
         tokenizer=tokenizer,
         device=device,
         context=_context(entry, model.config),
-        eos_ids=_eos_ids(model, tokenizer),
+        eos_ids=_eos_ids(folder, model, tokenizer),
         start_id=_first(tokenizer.bos_token_id, tokenizer.eos_token_id),
     )
 
@@ -94,40 +94,28 @@ def _native(entry: ModelEntry, folder: Path, device: str) -> Any:
     return model
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignModel:
-    """An exported language model: no cache and no layers, token ids (B, T) to logits (B, T, V)."""
-
-    forward: Forward
-    config: Any
-    generation_config: Any
-
-
-def _foreign(entry: ModelEntry, folder: Path, device: str) -> ForeignModel:
-    from transformers import AutoConfig, GenerationConfig
-
-    config = AutoConfig.from_pretrained(folder, **_OPTIONS)
-    own = (folder / "generation_config.json").is_file()
-    generation = (
-        GenerationConfig.from_pretrained(folder, local_files_only=True)
-        if own
-        else GenerationConfig.from_model_config(config)
-    )
-    return ForeignModel(open_exported(entry, folder, device), config, generation)
-
-
 def _context(entry: ModelEntry, config: Any) -> int:
     named = [getattr(config.get_text_config(), name, None) for name in _CONTEXT_NAMES]
     own = next((size for size in named if isinstance(size, int)), _CONTEXT_UNKNOWN)
     return min(own, int(entry.limits.get("context", own)))
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def _eos_ids(folder: Path, model: Any, tokenizer: Any) -> frozenset[int]:
     """The generation configuration may name several; the tokenizer's own is the fallback."""
-    named = _first(model.generation_config.eos_token_id, tokenizer.eos_token_id)
+    is_file = isinstance(model, StandIn)
+    generation = _generation(folder, model.config) if is_file else model.generation_config
+    named = _first(generation.eos_token_id, tokenizer.eos_token_id)
     if named is None:
         return frozenset()
     return frozenset([named] if isinstance(named, int) else named)
+
+
+def _generation(folder: Path, config: Any) -> Any:
+    from transformers import GenerationConfig
+
+    if (folder / "generation_config.json").is_file():
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return GenerationConfig.from_model_config(config)
 
 
 def _first(*values: Any) -> Any:

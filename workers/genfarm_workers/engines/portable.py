@@ -69,22 +69,25 @@ def offered_parts(entry: ModelEntry) -> ExportParts:
     return engine.export_parts()
 
 
-class Logits(torch.nn.Module):
-    """A transformers model as a `Forward`: tensors by position in, logits out.
+class OneOutput(torch.nn.Module):
+    """A transformers model as a `Forward`: tensors by position in, one tensor out.
 
     TorchScript knows no output dataclass, and a file has no use for a cache.
     """
 
-    def __init__(self, model: Any, names: Sequence[str], **options: Any) -> None:
-        """`names` of the arguments; `options` go to every call."""
+    def __init__(
+        self, model: Any, names: Sequence[str], output: str = "logits", **options: Any
+    ) -> None:
+        """`names` of the arguments, `output` of what is kept; `options` go to every call."""
         super().__init__()
         self.model = model
         self._names = tuple(names)
+        self._output = output
         self._options = options
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         given = dict(zip(self._names, inputs, strict=True))
-        found: torch.Tensor = self.model(**given, **self._options).logits
+        found: torch.Tensor = getattr(self.model(**given, **self._options), self._output)
         return found
 
 
