@@ -1,5 +1,6 @@
 """Models as files: written, held against the eager model, sealed, and served in its place."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ import pytest
 import torch
 
 from genfarm_shared.errors import InvalidSetting, ModelUnavailable
-from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines.exported import open_exported
-from genfarm_workers.engines.exporting import export_model, registry_lines, write_export
+from genfarm_workers.catalog import ModelEntry, read_catalog
+from genfarm_workers.engines.exported import open_exported, stand_in
+from genfarm_workers.engines.exporting import export_model, main, registry_lines, write_export
 from genfarm_workers.engines.floats import FloatsEngine
-from genfarm_workers.engines.portable import FORMATS, ExportParts, Logits, read_record
+from genfarm_workers.engines.portable import FORMATS, ExportParts, OneOutput, read_record
+from genfarm_workers.engines.precision import Int8Linear
 from genfarm_workers.engines.registry import build
+from genfarm_workers.engines.weights import pin_model
 from genfarm_workers.sizes import weigh
 
 from .fakes import Claimer, Runner
@@ -60,7 +63,9 @@ def bert() -> ExportParts:
     ids = torch.arange(24).view(3, 8)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    module = Logits(BertForSequenceClassification(config).eval(), ["input_ids", "attention_mask"])
+    module = OneOutput(
+        BertForSequenceClassification(config).eval(), ["input_ids", "attention_mask"]
+    )
     inputs = {"input_ids": ids, "attention_mask": mask}
     return ExportParts(module, inputs, {name: {1: "tokens"} for name in inputs}, "logits")
 
@@ -71,7 +76,7 @@ def resnet() -> ExportParts:
     config = ResNetConfig(
         num_channels=1, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
     )
-    module = Logits(ResNetForImageClassification(config).eval(), ["pixel_values"])
+    module = OneOutput(ResNetForImageClassification(config).eval(), ["pixel_values"])
     return ExportParts(module, {"pixel_values": torch.randn(3, 1, 16, 16)}, output="logits")
 
 
@@ -88,6 +93,21 @@ def test_stock_classifiers_run_at_any_batch_size(
     with torch.inference_mode():
         found, eager = (call(*made.inputs.values()) for call in (forward, made.module))
     assert (found - eager).abs().max() <= record.tolerance
+
+
+def test_a_file_stands_in_for_the_model_it_was_made_from(
+    floats: ModelEntry, tmp_path: Path
+) -> None:
+    made = bert()
+    write_export(floats, made, "torchscript", tmp_path / "x")
+    stock: Any = made.module
+    stock.model.config.save_pretrained(tmp_path / "x")
+    line = pin_model(served(floats, tmp_path / "x", ""))
+    entry = served(floats, tmp_path / "x", line.split('"')[1])
+    model = stand_in(entry, tmp_path / "x", "cpu")
+    with torch.inference_mode():
+        assert torch.equal(model(**made.inputs).logits, made.module(*made.inputs.values()))
+    assert model.config.num_labels == 2
 
 
 class Sized(torch.nn.Module):
@@ -146,8 +166,28 @@ def test_texts_from_a_file_are_those_of_the_slots(
 
 
 def test_an_engine_without_one_call_offers_no_export(entry: Entry, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="the sleep engine offers no export"):
+    with pytest.raises(ModelUnavailable, match="the sleep engine offers no device call"):
         export_model(entry("sleep", "sleep", "sleep"), "onnx", tmp_path / "x")
+    (tmp_path / "export.json").touch()
+    file = entry("floats", "batch-floats", "floats", source=str(tmp_path))
+    with pytest.raises(ModelUnavailable, match="is an exported file itself"):
+        export_model(file, "onnx", tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (torch.nn.Linear(2, 2).to(torch.bfloat16), "in bfloat16 are not written"),
+        (torch.nn.Sequential(Int8Linear(torch.ones(2, 2), None)), "in int8 are not written"),
+    ],
+)
+def test_what_onnx_cannot_hold_is_refused_with_another_way(
+    floats: ModelEntry, tmp_path: Path, module: torch.nn.Module, said: str
+) -> None:
+    dtype = next(iter(module.parameters()), torch.ones(1)).dtype
+    parts = ExportParts(module, {"values": torch.ones(4, 2, dtype=dtype)})
+    with pytest.raises(ModelUnavailable, match=said):
+        write_export(floats, parts, "onnx", tmp_path / "x")
 
 
 def test_a_folder_of_something_else_is_never_replaced(floats: ModelEntry, tmp_path: Path) -> None:
@@ -158,16 +198,25 @@ def test_a_folder_of_something_else_is_never_replaced(floats: ModelEntry, tmp_pa
         export_model(floats, "torchscript", tmp_path / "x")
 
 
-def test_the_block_for_the_registry_is_read_by_it(floats: ModelEntry, tmp_path: Path) -> None:
-    from genfarm_workers.catalog import read_catalog
+def test_the_command_prints_the_block_that_the_registry_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["floats", "--format", "torchscript", "--out", str(tmp_path / "x"), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert 0 <= told["difference"] <= told["tolerance"]
+    registry = tmp_path / "models.toml"
+    registry.write_text(told["registry"])
+    found = read_catalog(registry)["floats-torchscript"]
+    assert (found.sha256, found.slots) == (told["sha256"], read_catalog()["floats"].slots)
+    build(found, "cpu").load()
 
-    entry = floats.model_copy(update={"limits": {"steps": 3, "size": [32, 32]}})
+
+def test_the_block_keeps_a_models_limits(floats: ModelEntry, tmp_path: Path) -> None:
+    entry = floats.model_copy(update={"limits": {"steps": 3, "size": [32, 32]}, "dtype": "float16"})
     record, sealed = export_model(entry, "torchscript", tmp_path / "x")
     registry = tmp_path / "models.toml"
     registry.write_text(registry_lines(entry, record, tmp_path / "x", sealed))
-    found = read_catalog(registry)["floats-torchscript"]
-    assert (found.sha256, found.slots, found.limits) == (sealed, floats.slots, entry.limits)
-    build(found, "cpu").load()
+    assert read_catalog(registry)["floats-torchscript-float16"].limits == entry.limits
 
 
 def test_a_file_serves_only_the_engine_and_precision_it_was_made_for(

@@ -12,8 +12,8 @@ from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.comparing import compare_precisions
 from genfarm_workers.engines.precision import Int8Linear, load_dtype, lowered
 from genfarm_workers.engines.quicken import PackedLinear, quicken, unpacked
-from genfarm_workers.engines.registry import build
 from genfarm_workers.engines.transfer import to_device
+from genfarm_workers.engines.weights import choose_dtype
 
 from .fakes import Claimer, Runner
 
@@ -58,10 +58,10 @@ def test_gpt2s_own_layers_are_int8_too(text_engine: Any) -> None:
     assert not {"Conv1D", "Linear"} & set(layers)
 
 
-def test_int8_is_refused_where_it_does_not_serve(entry: Entry, image_folder: Path) -> None:
-    image = entry("sd", "text-to-image", "image", source=str(image_folder), dtype="int8")
+def test_int8_is_refused_where_it_does_not_serve(entry: Entry) -> None:
+    image = entry("sd", "text-to-image", "image", dtype="int8")
     with pytest.raises(ModelUnavailable, match="the image engine has no dtype 'int8'"):
-        build(image, "cpu").load()
+        choose_dtype(image, "cpu")
     on_gpu = entry("t", "text-generation", "text", dtype="int8")
     with pytest.raises(ModelUnavailable, match="for workers on a CPU, and this one is on cuda:0"):
         load_dtype(on_gpu, "cuda:0")
@@ -80,6 +80,16 @@ def test_precisions_are_compared_side_by_side(entry: Entry, text_folder: Path) -
         assert cost.difference > 0
         assert cost.same_top > 0.5
         assert cost.cpu_ms_per_row > 0
+
+
+def test_a_precision_that_a_model_has_not_is_said_beside_the_others(entry: Entry) -> None:
+    exact, half, small = compare_precisions(
+        entry("floats", "batch-floats", "floats"), ["float16", "int8"]
+    )
+    assert (exact.refused, half.refused) == ("", "")
+    assert half.difference > 0
+    assert 2 * half.bytes == exact.bytes
+    assert "the floats engine has no dtype 'int8'" in small.refused
 
 
 def test_packed_layers_are_unpacked_to_the_same_weights() -> None:

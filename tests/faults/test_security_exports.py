@@ -1,6 +1,5 @@
 """An exported model can carry code: only a file that is sealed and pinned is ever opened."""
 
-import ast
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -105,15 +104,13 @@ def test_a_record_that_names_no_format_of_ours_is_refused(entry: ModelEntry) -> 
     assert "is not a record that `genfarm models export` wrote" in said
 
 
+DOORS = ("jit.load", "export.load(", "InferenceSession(", "from torch.jit", "from torch.export im")
+
+
 def test_archives_that_can_carry_code_have_one_door() -> None:
     doors = set()
     for top in ("producer", "workers", "shared"):
         for path in (ROOT / top).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Attribute) and ast.unparse(node) in (
-                    "torch.jit.load",
-                    "torch.export.load",
-                    "onnxruntime.InferenceSession",
-                ):
-                    doors.add(path.name)
+            source = path.read_text(encoding="utf-8")
+            doors |= {path.name for door in DOORS if door in source}
     assert doors == {"exported.py"}

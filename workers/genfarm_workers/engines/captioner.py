@@ -109,7 +109,7 @@ def _captioner(
     else:
         named = (own.decoder_start_token_id, own.bos_token_id, tokenizer.bos_token_id)
         start = next((name for name in named if name is not None), None)
-        ends = eos_ids_of(model, tokenizer)
+        ends = eos_ids_of(own, tokenizer)
     if start is None:
         raise ModelUnavailable(
             f"model {entry.key!r}: nothing says how a caption begins. Name "

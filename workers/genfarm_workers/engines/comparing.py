@@ -24,9 +24,8 @@ from genfarm_shared.errors import GenfarmError, ModelUnavailable
 from genfarm_shared.settings import Settings
 from genfarm_workers import zoo
 from genfarm_workers.catalog import ModelEntry, choose, read_catalog
-from genfarm_workers.engines.parking import weight_bytes
-from genfarm_workers.engines.portable import ExportParts, Portable
-from genfarm_workers.engines.registry import build
+from genfarm_workers.engines.parking import tensor_bytes
+from genfarm_workers.engines.portable import ExportParts, offered_parts
 from genfarm_workers.engines.weights import find_weights
 
 EXACT = "float32"
@@ -49,6 +48,8 @@ class Cost:
     same_top: float
     #: Figures of the model's own held-out data.
     figures: Mapping[str, float] = field(default_factory=dict)
+    #: Why the model cannot be run so; all else is then nought.
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,28 +61,36 @@ class _Arm:
 
 
 def compare_precisions(entry: ModelEntry, dtypes: Sequence[str]) -> list[Cost]:
-    """One for float32 and one for each of the others, in that order. Raises ModelUnavailable."""
+    """One for float32 and one for each of the others, in that order.
+
+    Raises ModelUnavailable where not even float32 can be run.
+    """
     names = [EXACT, *(name for name in dict.fromkeys(dtypes) if name != EXACT)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        exact, *_ = arms = [_load(entry, name) for name in names]
+        exact = _load(entry, EXACT)
+        others = [_try_to_load(entry, name) for name in names[1:]]
+        arms = [exact, *(arm for arm in others if isinstance(arm, _Arm))]
         seconds = _clock(arms)
-        return [_cost(entry, arm, exact, seconds[arm.dtype]) for arm in arms]
+        return [
+            _cost(entry, arm, exact, seconds[arm.dtype]) if isinstance(arm, _Arm) else arm
+            for arm in (exact, *others)
+        ]
     finally:
         torch.set_num_threads(threads)
 
 
 def _load(entry: ModelEntry, dtype: str) -> _Arm:
-    engine = build(entry.model_copy(update={"dtype": dtype}), "cpu")
-    if not isinstance(engine, Portable):
-        raise ModelUnavailable(
-            f"model {entry.key!r}: the {entry.engine} engine offers no device call that could be "
-            "compared. Classifiers, embeddings, GANs and VAEs, text models and floats do"
-        )
-    engine.load()
-    parts = engine.export_parts()
-    return _Arm(dtype, weight_bytes(engine), parts, _run(parts))
+    parts = offered_parts(entry.model_copy(update={"dtype": dtype}))
+    return _Arm(dtype, tensor_bytes([parts.module]), parts, _run(parts))
+
+
+def _try_to_load(entry: ModelEntry, dtype: str) -> _Arm | Cost:
+    try:
+        return _load(entry, dtype)
+    except ModelUnavailable as error:
+        return Cost(dtype, 0, 0.0, 0.0, 0.0, refused=str(error))
 
 
 @torch.inference_mode()
@@ -133,14 +142,15 @@ def _table(costs: Sequence[Cost]) -> str:
             f"{cost.cpu_ms_per_row:.2f}",
             f"{cost.difference:.2g}",
             f"{cost.same_top:.1%}",
-            *(f"{cost.figures[name]:.4f}" for name in figures),
+            *(f"{cost.figures[name]:.5g}" for name in figures),
         ]
         for cost in costs
+        if not cost.refused
     ]
     table = [[name.replace("_", " ") for name in head], *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table)
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{c.dtype}: {c.refused}" for c in costs if c.refused)])
 
 
 def _main(arguments: Sequence[str]) -> None:

@@ -17,11 +17,13 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
     ContinuousBatchingLogitsProcessor,
 )
 
+from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.engines import Work
 from genfarm_workers.engines.continuation import Continuation
 from genfarm_workers.engines.kv import ceil_to
 from genfarm_workers.engines.lanes import seen_mask
 from genfarm_workers.engines.language import Language
+from genfarm_workers.engines.portable import ExportParts
 from genfarm_workers.engines.sampler import GREEDY, Sampler
 from genfarm_workers.engines.text import Decoder, TextEngine
 
@@ -47,6 +49,12 @@ class ContinuousTextEngine(TextEngine):
             "model %s runs in transformers' continuous batching: in half precision the same seed "
             'may give another text in other company; engine = "text" gives the same',
             self._language.key,
+        )
+
+    def export_parts(self) -> ExportParts:
+        raise ModelUnavailable(
+            f"model {self._language.key!r}: transformers' continuous batching runs no file. Export "
+            'the model from a key with engine = "text"'
         )
 
     def resize(self, rows: int) -> None:

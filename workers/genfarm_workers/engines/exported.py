@@ -7,6 +7,7 @@ the manifest beside it names its hash and the registry pins that manifest.
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -34,6 +35,36 @@ def open_exported(entry: ModelEntry, folder: Path, device: str) -> Forward:
     _check_fit(entry, record)
     opened = _OPENERS[record.format](folder / FORMATS[record.format], device)
     return opened if record.rows is None else _InParts(opened, record.rows)
+
+
+class StandIn:
+    """An exported file in the place of the transformers model that it was made from.
+
+    Called as that model is, by the names of its inputs; its result has the one field that was
+    kept. Has no weights to move, and no parts.
+    """
+
+    base_model = None
+
+    def __init__(self, forward: Forward, record: ExportRecord, config: Any) -> None:
+        self.config = config
+        #: By position.
+        self.forward = forward
+        self._names = [str(given["name"]) for given in record.inputs]
+        self._output = record.output["name"]
+
+    def __call__(self, **inputs: torch.Tensor) -> SimpleNamespace:
+        found = self.forward(*(inputs[name] for name in self._names))
+        return SimpleNamespace(**{self._output: found})
+
+
+def stand_in(entry: ModelEntry, folder: Path, device: str) -> StandIn:
+    """For an engine whose model is one of transformers'. Raises as `open_exported` does."""
+    from transformers import AutoConfig
+
+    forward = open_exported(entry, folder, device)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return StandIn(forward, read_record(entry.key, folder), config)
 
 
 def _check_fit(entry: ModelEntry, record: ExportRecord) -> None:

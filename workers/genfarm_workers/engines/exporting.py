@@ -30,11 +30,10 @@ from genfarm_workers.engines.portable import (
     ExportParts,
     ExportRecord,
     Forward,
-    Portable,
     is_export,
+    offered_parts,
 )
 from genfarm_workers.engines.quicken import unpacked
-from genfarm_workers.engines.registry import build
 from genfarm_workers.engines.weights import find_weights
 from genfarm_workers.engines.writers import WRITERS, undisturbed
 
@@ -57,7 +56,7 @@ def export_model(
         raise InvalidSetting(
             f"{out} is there and holds no export; nothing was written. Name another folder: --out"
         )
-    return write_export(entry, _parts_of(entry), form, out, tolerance)
+    return write_export(entry, offered_parts(entry), form, out, tolerance)
 
 
 def write_export(
@@ -86,7 +85,7 @@ def write_export(
 
 def registry_lines(entry: ModelEntry, record: ExportRecord, out: Path, sealed: str) -> str:
     """The block of models.toml that serves the export."""
-    key = f"{entry.key}-{record.format}"[:64]
+    key = _name(entry, record.format)
     values = {"kind": entry.kind, "engine": entry.engine, "source": str(out), "sha256": sealed}
     lines = [f"[models.{key}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
     if entry.is_pinned:
@@ -97,16 +96,10 @@ def registry_lines(entry: ModelEntry, record: ExportRecord, out: Path, sealed: s
     return "\n".join(lines)
 
 
-def _parts_of(entry: ModelEntry) -> ExportParts:
-    engine = build(entry, "cpu")
-    if not isinstance(engine, Portable):
-        raise ModelUnavailable(
-            f"model {entry.key!r}: the {entry.engine} engine offers no export: what it runs is not "
-            "one call that a file could hold. Classifiers, embeddings, GANs and VAEs, text models "
-            "and floats can be exported"
-        )
-    engine.load()
-    return engine.export_parts()
+def _name(entry: ModelEntry, form: str) -> str:
+    """Of the folder, and of the registry key."""
+    dtype = "" if entry.dtype in ("auto", "float32") else f"-{entry.dtype}"
+    return f"{entry.key}-{form}{dtype}"[:64]
 
 
 class _ByPosition(torch.nn.Module):
@@ -276,13 +269,14 @@ def _spell(record: ExportRecord, out: Path) -> str:
     )
 
 
-def _main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
+    """Export by the command's arguments, and say what came of it. Raises GenfarmError."""
     settings = Settings.load()
     options = _parser().parse_args(arguments)
     (entry,) = choose(read_catalog(settings.registry_path), [options.key]).values()
     if options.dtype:
         entry = entry.model_copy(update={"dtype": options.dtype})
-    out = (options.out or settings.home / "exports" / f"{entry.key}-{options.form}").resolve()
+    out = (options.out or settings.home / "exports" / _name(entry, options.form)).resolve()
     record, sealed = export_model(entry, options.form, out, options.tolerance)
     block = registry_lines(entry, record, out, sealed)
     told = {**asdict(record), "folder": str(out), "sha256": sealed, "registry": block}
@@ -303,6 +297,6 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     try:
-        _main(sys.argv[1:])
+        main(sys.argv[1:])
     except (GenfarmError, OSError) as error:
         raise SystemExit(f"error: {error}") from None

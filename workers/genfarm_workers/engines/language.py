@@ -12,10 +12,11 @@ import torch
 
 from genfarm_shared.errors import MissingExtra, ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines.exported import open_exported
-from genfarm_workers.engines.portable import Forward, is_export
+from genfarm_workers.engines.exported import StandIn, stand_in
+from genfarm_workers.engines.portable import is_export
 from genfarm_workers.engines.precision import load_dtype, lowered
 from genfarm_workers.engines.quicken import quicken
+from genfarm_workers.engines.transfer import to_device
 from genfarm_workers.engines.weights import find_weights, quiet_libraries
 
 _OPTIONS = {"local_files_only": True, "trust_remote_code": False}
@@ -60,7 +61,7 @@ def load_language(entry: ModelEntry, device: str) -> Language:
     quiet_libraries()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **_OPTIONS)
-        model = (_foreign if is_export(folder) else _native)(entry, folder, device)
+        model = (stand_in if is_export(folder) else _native)(entry, folder, device)
     except (OSError, ValueError, KeyError, ImportError) as error:
         if isinstance(error, MissingExtra):
             raise
@@ -68,13 +69,15 @@ def load_language(entry: ModelEntry, device: str) -> Language:
             f"model {entry.key!r}: {folder} is not a causal language model that transformers can "
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
+    is_file = isinstance(model, StandIn)
+    generation = _generation(folder, model.config) if is_file else model.generation_config
     return Language(
         key=entry.key,
         model=model,
         tokenizer=tokenizer,
         device=device,
         context=context_of(entry, model.config),
-        eos_ids=eos_ids_of(model, tokenizer),
+        eos_ids=eos_ids_of(generation, tokenizer),
         start_id=_first(tokenizer.bos_token_id, tokenizer.eos_token_id),
     )
 
@@ -93,40 +96,26 @@ def _native(entry: ModelEntry, folder: Path, device: str) -> Any:
     return model
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignModel:
-    """An exported language model: no cache and no layers, token ids (B, T) to logits (B, T, V)."""
-
-    forward: Forward
-    config: Any
-    generation_config: Any
-
-
-def _foreign(entry: ModelEntry, folder: Path, device: str) -> ForeignModel:
-    from transformers import AutoConfig, GenerationConfig
-
-    config = AutoConfig.from_pretrained(folder, **_OPTIONS)
-    own = (folder / "generation_config.json").is_file()
-    generation = (
-        GenerationConfig.from_pretrained(folder, local_files_only=True)
-        if own
-        else GenerationConfig.from_model_config(config)
-    )
-    return ForeignModel(open_exported(entry, folder, device), config, generation)
-
-
 def context_of(entry: ModelEntry, config: Any) -> int:
     named = [getattr(config.get_text_config(), name, None) for name in _CONTEXT_NAMES]
     own = next((size for size in named if isinstance(size, int)), _CONTEXT_UNKNOWN)
     return min(own, int(entry.limits.get("context", own)))
 
 
-def eos_ids_of(model: Any, tokenizer: Any) -> frozenset[int]:
+def eos_ids_of(generation: Any, tokenizer: Any) -> frozenset[int]:
     """The generation configuration may name several; the tokenizer's own is the fallback."""
-    named = _first(model.generation_config.eos_token_id, tokenizer.eos_token_id)
+    named = _first(generation.eos_token_id, tokenizer.eos_token_id)
     if named is None:
         return frozenset()
     return frozenset([named] if isinstance(named, int) else named)
+
+
+def _generation(folder: Path, config: Any) -> Any:
+    from transformers import GenerationConfig
+
+    if (folder / "generation_config.json").is_file():
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return GenerationConfig.from_model_config(config)
 
 
 def _first(*values: Any) -> Any:
@@ -140,4 +129,4 @@ def pad_ids(ids: Sequence[int], width: int, *, left: bool = False) -> list[int]:
 
 
 def tensor_of(rows: Sequence[Sequence[int]], device: str) -> torch.Tensor:
-    return torch.tensor(rows, dtype=torch.long, device=device)
+    return to_device(torch.tensor(rows, dtype=torch.long), device)

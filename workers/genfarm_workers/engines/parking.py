@@ -4,6 +4,7 @@ An engine that has weights names the modules that hold them; one that does not h
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import psutil
@@ -26,8 +27,12 @@ class Weighty(Protocol):
 
 
 def weight_bytes(engine: Engine) -> int:
-    """Bytes of its parameters and buffers, each counted once."""
-    modules = engine.modules() if isinstance(engine, Weighty) else []
+    """Bytes of its weights, none for an engine that names no modules."""
+    return tensor_bytes(engine.modules() if isinstance(engine, Weighty) else [])
+
+
+def tensor_bytes(modules: Sequence[Any]) -> int:
+    """Of their parameters and buffers, each counted once."""
     tensors = {
         id(tensor): tensor.nbytes
         for module in modules

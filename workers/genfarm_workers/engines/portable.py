@@ -17,6 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from genfarm_shared.errors import ModelUnavailable
+from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.registry import build
 
 #: File of each format within the export's folder.
 FORMATS = {"torch-export": "model.pt2", "torchscript": "model.ts", "onnx": "model.onnx"}
@@ -50,22 +52,42 @@ class Portable(Protocol):
         """Of the loaded model as the engine runs it."""
 
 
-class Logits(torch.nn.Module):
-    """A transformers model as a `Forward`: tensors by position in, logits out.
+def offered_parts(entry: ModelEntry) -> ExportParts:
+    """Those of that entry's engine, loaded on the CPU. Raises ModelUnavailable."""
+    if is_export(Path(entry.source).expanduser()):
+        raise ModelUnavailable(
+            f"model {entry.key!r} is an exported file itself. Name the key it was exported from"
+        )
+    engine = build(entry, "cpu")
+    if not isinstance(engine, Portable):
+        raise ModelUnavailable(
+            f"model {entry.key!r}: the {entry.engine} engine offers no device call that a file "
+            "could hold, so its models can be neither exported nor compared. Classifiers, "
+            "embeddings, GANs and VAEs, text models and floats can"
+        )
+    engine.load()
+    return engine.export_parts()
+
+
+class OneOutput(torch.nn.Module):
+    """A transformers model as a `Forward`: tensors by position in, one tensor out.
 
     TorchScript knows no output dataclass, and a file has no use for a cache.
     """
 
-    def __init__(self, model: Any, names: Sequence[str], **options: Any) -> None:
-        """`names` of the arguments; `options` go to every call."""
+    def __init__(
+        self, model: Any, names: Sequence[str], output: str = "logits", **options: Any
+    ) -> None:
+        """`names` of the arguments, `output` of what is kept; `options` go to every call."""
         super().__init__()
         self.model = model
         self._names = tuple(names)
+        self._output = output
         self._options = options
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         given = dict(zip(self._names, inputs, strict=True))
-        found: torch.Tensor = self.model(**given, **self._options).logits
+        found: torch.Tensor = getattr(self.model(**given, **self._options), self._output)
         return found
 
 

@@ -45,10 +45,10 @@ class Int8Linear(nn.Module):
         """(..., in) to (..., out)."""
         rows = states.reshape(-1, states.shape[-1])
         scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / _LARGEST
-        small = (rows / scale).round().to(torch.int8)
-        found = torch._int_mm(small, self.weight.t()).to(states.dtype) * self.scale * scale
+        small = rows.div(scale).round_().to(torch.int8)
+        found = torch._int_mm(small, self.weight.t()).to(states.dtype).mul_(self.scale).mul_(scale)
         if self.bias is not None:
-            found = found + self.bias
+            found.add_(self.bias)
         return found.reshape(*states.shape[:-1], -1)
 
 

@@ -18,9 +18,10 @@ from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Glimpse, Output, Work
 from genfarm_workers.engines.admission import Waiting
 from genfarm_workers.engines.continuation import Continuation, continuations_of
-from genfarm_workers.engines.language import ForeignModel, Language, load_language, tensor_of
+from genfarm_workers.engines.exported import StandIn
+from genfarm_workers.engines.language import Language, load_language, tensor_of
 from genfarm_workers.engines.memory import is_device_fault
-from genfarm_workers.engines.portable import ExportParts, Logits
+from genfarm_workers.engines.portable import ExportParts, OneOutput
 from genfarm_workers.engines.precision import is_lowered
 from genfarm_workers.engines.prefix import CHUNK
 from genfarm_workers.engines.recompute import RecomputeDecoder
@@ -113,12 +114,12 @@ class TextEngine:
 
     def modules(self) -> list[Any]:
         model = self._language.model
-        return [] if isinstance(model, ForeignModel) else [model]
+        return [] if isinstance(model, StandIn) else [model]
 
     def export_parts(self) -> ExportParts:
         """Token ids (B, T) to logits (B, T, V): of a text padded on its right, those of its own
         places are as if it stood alone."""
-        module = Logits(self._language.model, ["input_ids"], use_cache=False)
+        module = OneOutput(self._language.model, ["input_ids"], use_cache=False)
         length = min(_EXAMPLE_LENGTH, self._language.context)
         rows = [_any_ids(self._language, length, start) for start in range(_CHECK_ROWS)]
         inputs = {"input_ids": tensor_of(rows, self._language.device)}
@@ -170,7 +171,7 @@ class TextEngine:
         return [task.glimpse() for task in known]
 
     def _make_decoder(self) -> Decoder:
-        if isinstance(self._language.model, ForeignModel):
+        if isinstance(self._language.model, StandIn):
             return RecomputeDecoder(self._language, self.slots)
         if self._takes_slots:
             return SlotDecoder(self._language, self.slots, pace_of(self._entry, self._device))

@@ -13,6 +13,7 @@ import torch
 
 from genfarm_shared.errors import MissingExtra, ModelUnavailable
 from genfarm_workers.engines.portable import ExportParts
+from genfarm_workers.engines.precision import is_lowered
 
 #: An ONNX file cannot be larger than 2 GB; from here on its weights lie in a file beside it.
 _ONE_FILE_BYTES = 1_500_000_000
@@ -52,6 +53,11 @@ def _write_torchscript(parts: ExportParts, rows: int | None, path: Path) -> None
 
 
 def _write_onnx(parts: ExportParts, rows: int | None, path: Path) -> None:
+    if is_lowered(parts.module):
+        raise ModelUnavailable(
+            "ONNX files in int8 are not written: the exporter knows no such layer. Export in "
+            "torch-export or torchscript: --format"
+        )
     if any(p.dtype == torch.bfloat16 for p in parts.module.parameters()):
         raise ModelUnavailable(
             "ONNX files in bfloat16 are not written: onnxruntime has next to no such kernels for "
