@@ -20,6 +20,8 @@ ENGINES = {
     "text": "text:TextEngine",
     "text-continuous": "continuous:ContinuousTextEngine",
     "image": "image:ImageEngine",
+    "samples": "samples:SamplesEngine",
+    "latents": "latents:LatentsEngine",
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
     "drill": "drill:DrillEngine",

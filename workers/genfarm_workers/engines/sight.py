@@ -1,0 +1,81 @@
+"""From the bytes of a picture to what a small network sees: square, of its size and channels.
+
+A user's training pictures and pictures to be encoded pass the same way. Knows no network.
+"""
+
+import io
+
+import torch
+from PIL import Image, ImageOps
+
+#: Pixels of the largest picture that is opened; a PNG of a few KB can hold billions.
+MOST_PIXELS = 50_000_000
+
+
+class Unseeable(Exception):
+    """Not a picture, or too large; the message says which, for people."""
+
+
+def open_picture(file: bytes) -> Image.Image:
+    """The picture, decoded and upright, transparent parts white. Raises Unseeable."""
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(file))
+        if picture.width * picture.height > MOST_PIXELS:
+            raise Unseeable(
+                f"a picture of {picture.width}x{picture.height}; expected at most "
+                f"{MOST_PIXELS:,} pixels"
+            )
+        picture = ImageOps.exif_transpose(picture)
+    # Pillow raises whatever its decoders meet, SyntaxError and struct.error among them.
+    except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError) as error:
+        raise Unseeable(f"no picture that can be read ({error})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unseeable(f"too large ({error})") from error
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    if picture.mode.startswith("I"):  # 16 bits a tone, which `convert` would cut off at 255
+        picture = picture.convert("I").point(lambda tone: tone * (1 / 256))
+    return picture.convert("L" if picture.mode in ("1", "L", "I", "F") else "RGB")
+
+
+def fit(picture: Image.Image, size: int, channels: int) -> torch.Tensor:
+    """(channels, size, size) bytes; a picture that is no square gets margins in its own tone."""
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    edge = max(picture.size)
+    if picture.width != picture.height:
+        square = Image.new(picture.mode, (edge, edge), _margin(picture))
+        square.paste(picture, ((edge - picture.width) // 2, (edge - picture.height) // 2))
+        picture = square
+    method = Image.Resampling.BOX if edge >= 2 * size else Image.Resampling.BILINEAR
+    small = picture.resize((size, size), method)
+    tones = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
+    return tones.view(size, size, channels).permute(2, 0, 1)
+
+
+def border_tones(tones: torch.Tensor) -> torch.Tensor:
+    """The median tone around each picture (N, C, S, S), over its channels: (N,)."""
+    grey = tones.mean(dim=1)
+    edges = (grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1])
+    return torch.cat(edges, dim=1).median(dim=1).values
+
+
+def turn_to_paper(tones: torch.Tensor, paper: float | None) -> torch.Tensor:
+    """A picture (C, S, S) from -1 to 1 in negative, where its paper is the opposite of `paper`."""
+    is_negative = paper is not None and border_tones(tones[None]).item() * paper < 0
+    return -tones if is_negative else tones
+
+
+def _margin(picture: Image.Image) -> tuple[int, ...] | int:
+    """The median tone of the border, by channel."""
+    medians = []
+    for channel in picture.split():
+        wide, high = channel.size
+        edges = [channel.crop(box).tobytes() for box in _borders(wide, high)]
+        tones = sorted(b"".join(edges))
+        medians.append(tones[len(tones) // 2])
+    return medians[0] if len(medians) == 1 else tuple(medians)
+
+
+def _borders(wide: int, high: int) -> tuple[tuple[int, int, int, int], ...]:
+    return (0, 0, wide, 1), (0, high - 1, wide, high), (0, 0, 1, high), (wide - 1, 0, wide, high)
