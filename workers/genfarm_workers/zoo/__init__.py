@@ -7,6 +7,8 @@ each model there is a room, a module with
     DEFAULT_STEPS           of `train`
     train(plan)             writes weights and `training.json` into `plan.out`
     measure(directory)      a dataclass of figures, each with a telling name
+    illustrate(directory)   where there are pictures beside the card to be drawn anew
+    TAKES_DATA              True where `plan.data` may be a user's own and `plan.resume` works
 """
 
 from importlib import import_module
@@ -14,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 #: Models that ship with the farm and the rooms that train them, in the order in which they have
-#: to be trained: the digits are measured by the judge.
+#: to be trained: whatever draws digits is measured by the judge.
 ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "gan": "generators.gan_room",
+    "dcgan": "generators.dcgan_room",
+    "vae": "generators.vae_room",
 }
 NAMES = tuple(ROOMS)
 

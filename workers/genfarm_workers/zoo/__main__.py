@@ -11,13 +11,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from genfarm_shared.errors import InvalidSetting
 from genfarm_workers import zoo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = options.command
-    command(options)
+    try:
+        command(options)
+    except InvalidSetting as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
     return 0
 
 
@@ -30,11 +38,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, metavar="DIR", help="default: the shipped weights")
     train.add_argument("--seed", type=int, default=0, metavar="N")
     train.add_argument("--steps", type=int, metavar="N", help="default: the model's own")
+    train.add_argument(
+        "--data", type=Path, metavar="PATH", help="a folder of pictures, or an MNIST-format file"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
+    train.add_argument("--every", type=int, metavar="N", help="steps between two checkpoints")
     train.set_defaults(command=_train)
     evaluate = commands.add_parser("evaluate", help="measure a model and print the figures")
     evaluate.add_argument("--weights", type=Path, metavar="DIR", help="default: the shipped ones")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
-    evaluate.add_argument("--card", action="store_true", help="rewrite the model card, too")
+    evaluate.add_argument(
+        "--card", action="store_true", help="rewrite the model card, too, and the VAE's latents.png"
+    )
     evaluate.set_defaults(command=_evaluate)
     recognise = commands.add_parser(
         "recognise", help="have saved pictures of digits judged against their prompts"
@@ -59,11 +74,39 @@ def _train(options: argparse.Namespace) -> None:
     from genfarm_workers.zoo.training import Plan
 
     room = zoo.room(options.name)
-    out: Path = options.out or zoo.path(options.name)
-    room.train(Plan(out, options.seed, options.steps or room.DEFAULT_STEPS, options.threads))
+    if (options.data or options.resume or options.every) and not hasattr(room, "TAKES_DATA"):
+        takers = ", ".join(name for name in zoo.NAMES if hasattr(zoo.room(name), "TAKES_DATA"))
+        raise InvalidSetting(
+            f"--data, --resume and --every are not for {options.name}; they are for {takers}"
+        )
+    out = _out_of(options)
+    steps = options.steps or room.DEFAULT_STEPS
+    more = {"data": options.data, "resume": options.resume, "every": options.every}
+    room.train(Plan(out, options.seed, steps, options.threads, **more))
     metrics = room.measure(out)
     write_card(out, metrics)
     _show(asdict(metrics))
+    if out != zoo.path(options.name):
+        _advise(options.name, out)
+
+
+def _out_of(options: argparse.Namespace) -> Path:
+    """The shipped weights are never overwritten by a model of other data."""
+    if options.out is None and options.data is not None:
+        return Path(f"{options.name}-{options.data.resolve().name.partition('.')[0]}")
+    return options.out or zoo.path(options.name)
+
+
+def _advise(name: str, out: Path) -> None:
+    """How the model is served, for the models of one kind alone."""
+    prose = zoo.room(name).PROSE
+    if prose.tag != "unconditional-image-generation":
+        return
+    sys.stderr.write(
+        f"Look at {out / 'samples.png'}. To serve it, put into models.toml of GENFARM_HOME:\n"
+        f'[models.my-{name}]\nkind = "{prose.tag}"\nengine = "samples"\n'
+        f'source = "{out.resolve()}"\n'
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -73,9 +116,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     directory: Path = options.weights or zoo.path(options.name)
-    metrics = zoo.room(options.name).measure(directory)
+    room = zoo.room(options.name)
+    metrics = room.measure(directory)
     if options.card:
         write_card(directory, metrics)
+        getattr(room, "illustrate", lambda _: None)(directory)
     if options.json:
         _say(json.dumps(asdict(metrics)))
     else:

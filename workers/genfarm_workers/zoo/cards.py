@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genfarm_workers import zoo
-from genfarm_workers.zoo.training import read_training
+from genfarm_workers.zoo.training import Training, read_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ def write_card(directory: Path, metrics: Any) -> None:
         f"# {training.name}",
         prose.what,
         f"```python\n{prose.use}\n```",
-        f"## Data\n\n{prose.data}",
+        f"## Data\n\n{training.data or prose.data}",
         "## Training\n\n```sh\n"
         f"python -m genfarm_workers.zoo train {training.name} --seed {training.seed} "
-        f"--steps {training.steps} --threads {training.threads}\n```\n\n"
+        f"--steps {training.steps} --threads {training.threads}{_data_option(training)}\n```\n\n"
         f"{training.parameters:,} parameters, {size:.1f} MB of weights. It took "
         f"{training.cpu_seconds / 60:.1f} minutes of processor time, {training.seconds / 60:.1f} "
         f"of wall time, with {training.threads} thread(s) and torch "
@@ -55,6 +55,10 @@ def write_card(directory: Path, metrics: Any) -> None:
         f"## Limits\n\n{prose.limits}",
     ]
     (directory / "README.md").write_text("\n\n".join(sections) + "\n")
+
+
+def _data_option(training: Training) -> str:
+    return " --data PATH" if training.data else ""
 
 
 def _rows(metrics: dict[str, Any]) -> Iterator[str]:

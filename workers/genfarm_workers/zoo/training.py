@@ -34,6 +34,12 @@ class Plan:
     steps: int
     #: Threads torch may use; another number may round sums differently.
     threads: int
+    #: The user's own data, for the models that take any; None: what the model ships with.
+    data: Path | None = None
+    #: Go on from the checkpoint in `out`.
+    resume: bool = False
+    #: Steps between two checkpoints; None: the model's own.
+    every: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Training:
     parameters: int
     #: Release of torch that trained it.
     torch: str
+    #: What it learnt from, where that is the user's own.
+    data: str = ""
 
 
 class Average:
@@ -64,18 +72,19 @@ class Average:
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
         self._decay = decay
-        self._updates = 0
+        #: How many there were; a resumed training sets it.
+        self.updates = 0
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        self._updates += 1
-        decay = min(self._decay, self._updates / (self._updates + 10))
+        self.updates += 1
+        decay = min(self._decay, self.updates / (self.updates + 10))
         for mean, value in zip(self.module.parameters(), module.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
 
 
 @contextmanager
-def recorded(name: str, plan: Plan) -> Iterator[list[nn.Module]]:
+def recorded(name: str, plan: Plan, data: str = "") -> Iterator[list[nn.Module]]:
     """Seed, run and time the block, then write its record.
 
     The block appends the modules it trained to the list it is given.
@@ -95,6 +104,7 @@ def recorded(name: str, plan: Plan) -> Iterator[list[nn.Module]]:
         cpu_seconds=round(time.process_time() - started_cpu, 1),
         parameters=sum(p.numel() for module in modules for p in module.parameters()),
         torch=torch.__version__,
+        data=data,
     )
     (plan.out / RECORD).write_text(json.dumps(asdict(training), indent=2) + "\n")
 

@@ -61,12 +61,15 @@ def enlarge(ink: Tensor, softness: Tensor | float = 0.25) -> Tensor:
     return ramp * ramp * (3 - 2 * ramp)
 
 
-def jitter(ink: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn (12 degrees), lean, stretch (10 %) and shift (2 pixels) each picture (N, H, W)."""
+def jitter(ink: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
+    """Turn (12 degrees), lean, stretch (10 %) and shift (2 pixels) each picture (N, H, W).
+
+    ``share`` is how much of all that.
+    """
     count = len(ink)
 
     def uniform(limit: float) -> Tensor:
-        return (torch.rand(count, generator=generator) * 2 - 1) * limit
+        return (torch.rand(count, generator=generator) * 2 - 1) * (limit * share)
 
     angle, lean = uniform(0.21), uniform(0.15)
     wide, high = 1 + uniform(0.1), 1 + uniform(0.1)
