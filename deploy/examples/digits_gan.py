@@ -1,4 +1,4 @@
-"""Digits from a GAN, a DCGAN and a VAE, and a walk from a seven to a one.
+"""Digits from a GAN, a DCGAN and a VAE, and a walk from a nine to a six.
 
     python deploy/examples/digits_gan.py [FOLDER]
 
@@ -15,8 +15,8 @@ SAMPLE = "unconditional-image-generation"
 
 
 def tell(job: Job, name: str) -> None:
-    drawn = [result.output["labels"] for result in job.wait()]
-    print(f"{name}: {sum(map(len, drawn))} pictures of {' '.join(labels[0] for labels in drawn)}")
+    drawn = [label for result in job.wait() for label in result.output["labels"]]
+    print(f"{name}: {len(drawn)} pictures of {' '.join(dict.fromkeys(drawn))}")
     if sys.argv[1:]:
         folder = Path(sys.argv[1])
         folder.mkdir(parents=True, exist_ok=True)

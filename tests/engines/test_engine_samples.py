@@ -195,7 +195,7 @@ def test_a_picture_lies_nearest_to_the_mean_of_its_class(
     encoder: LatentsEngine, embed: Any, nine: Image.Image
 ) -> None:
     point = torch.tensor(said(embed(as_png(nine)))["embedding"])
-    assert (encoder._vae.means - point).norm(dim=1).argmin() == 9
+    assert (encoder._vae.centres - point).norm(dim=1).argmin() == 9
 
 
 def test_size_polarity_colour_and_margins_hardly_move_a_picture(

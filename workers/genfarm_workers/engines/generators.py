@@ -100,7 +100,8 @@ class Vae(Generator):
     """A convolutional VAE (arXiv 1312.6114) whose classes lie at places of their own.
 
     The prior of a class is a normal distribution around a learnt mean, so that neither encoder
-    nor decoder asks for the class: a point says it.
+    nor decoder asks for the class: a point says it. Samples are drawn from where the pictures of
+    a class came to lie (arXiv 1903.12436), which the prior only nears.
     """
 
     points_say_class = True
@@ -109,6 +110,13 @@ class Vae(Generator):
         super().__init__(design)
         side = design.size // 4
         self.means = nn.Parameter(torch.randn(len(design.labels), design.latent))
+        #: Where samples of each class lie, one row where there are no classes: their mean, and
+        #: what turns normal noise into their spread.
+        kinds = max(1, len(design.labels))
+        self.centres: Tensor
+        self.spreads: Tensor
+        self.register_buffer("centres", torch.zeros(kinds, design.latent))
+        self.register_buffer("spreads", torch.eye(design.latent).repeat(kinds, 1, 1))
         self.encoder = nn.Sequential(
             *_shrink(design.channels, width),
             *_shrink(width, 2 * width),
@@ -125,7 +133,9 @@ class Vae(Generator):
         )
 
     def place(self, noise: Tensor, classes: Tensor) -> Tensor:
-        return noise + classes @ self.means
+        shares = classes if self.design.labels else noise.new_ones(len(noise), 1)
+        spread = torch.einsum("nk,kij,nj->ni", shares, self.spreads, noise)
+        return shares @ self.centres + spread
 
     def decode(self, points: Tensor, classes: Tensor) -> Tensor:
         tones: Tensor = self.decoder(points)

@@ -69,8 +69,11 @@ def load_language(entry: ModelEntry, device: str) -> Language:
             f"model {entry.key!r}: {folder} is not a causal language model that transformers can "
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
-    is_file = isinstance(model, StandIn)
-    generation = _generation(folder, model.config) if is_file else model.generation_config
+    generation = (
+        _generation(folder, model.config)
+        if isinstance(model, StandIn)
+        else model.generation_config
+    )
     return Language(
         key=entry.key,
         model=model,

@@ -10,6 +10,7 @@ each model there is a room, a module with
     score(forward, directory)
                             optional: figures on held-out data, by name, of the engine's device
                             call in any precision (`engines/portable.py`)
+    illustrate(directory)   where there are pictures beside the card to be drawn anew
     TAKES_DATA              True where `plan.data` may be a user's own and `plan.resume` works
 """
 
@@ -18,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 #: Models that ship with the farm and the rooms that train them, in the order in which they have
-#: to be trained: whatever draws digits is measured by the judge.
-#: to be trained: the digits are measured by the judge, and the captions by the digits.
+#: to be trained: whatever draws digits is measured by the judge, and the captions by the digits.
 ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",

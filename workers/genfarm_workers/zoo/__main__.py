@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure a model and print the figures")
     evaluate.add_argument("--weights", type=Path, metavar="DIR", help="default: the shipped ones")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
-    evaluate.add_argument("--card", action="store_true", help="rewrite the model card, too")
+    evaluate.add_argument(
+        "--card", action="store_true", help="rewrite the model card, too, and the VAE's latents.png"
+    )
     evaluate.set_defaults(command=_evaluate)
     recognise = commands.add_parser(
         "recognise", help="have saved pictures of digits judged against their prompts"
@@ -114,9 +116,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     directory: Path = options.weights or zoo.path(options.name)
-    metrics = zoo.room(options.name).measure(directory)
+    room = zoo.room(options.name)
+    metrics = room.measure(directory)
     if options.card:
         write_card(directory, metrics)
+        getattr(room, "illustrate", lambda _: None)(directory)
     if options.json:
         _say(json.dumps(asdict(metrics)))
     else:

@@ -36,8 +36,8 @@ class GeneratorMetrics:
     fid_pictures: int
     #: Of drawn digits from the held-out real ones; the judge's last layer but one is compared.
     fid: float
-    #: Of as many real digits of the training part from the same; no generator is nearer but by
-    #: luck.
+    #: Of as many real digits of the training part from the same. Two sets of real ones differ
+    #: by chance; a generator that learnt from all of the training part can come a little nearer.
     fid_of_real: float
     #: Of as many pictures of noise from the same.
     fid_of_noise: float

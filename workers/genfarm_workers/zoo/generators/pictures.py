@@ -44,6 +44,10 @@ class Pictures:
         tones = as_tones(self.pixels[chosen])
         return (tones if self.shake is None else self.shake(tones, chance)), self.labels[chosen]
 
+    def some(self, most: int) -> Tensor:
+        """Places of at most so many, evenly over all: those of a folder lie class by class."""
+        return torch.arange(0, len(self.labels), -(-len(self.labels) // most))
+
     def digest(self) -> str:
         """A hash of all of them, by which a checkpoint knows its data."""
         held = hashlib.sha256(self.pixels.numpy().tobytes())

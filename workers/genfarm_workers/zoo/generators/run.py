@@ -18,10 +18,12 @@ from genfarm_workers.engines.generators import (
     Generator,
     Vae,
     keep_generator,
+    load_generator,
 )
 from genfarm_workers.zoo.generators import checkpoint, sheets
-from genfarm_workers.zoo.generators.pictures import Pictures, as_tones
+from genfarm_workers.zoo.generators.pictures import Pictures, as_tones, digit_pictures
 from genfarm_workers.zoo.generators.sources import find_pictures
+from genfarm_workers.zoo.generators.vae import locate
 from genfarm_workers.zoo.training import Plan, recorded
 
 #: Checkpoints of a whole training; each costs about as much as ten steps.
@@ -57,7 +59,7 @@ def train_generator(name: str, plan: Plan, begin: Begin) -> None:
         _go_on(lesson, plan, chance, course, progress)
         generator = lesson.sketch()
         modules.append(generator)
-        keep_generator(generator, plan.out)
+        generator = _kept(generator, pictures, plan.out)
         sheets.draw_sheet(generator, plan.out / "samples.png")
         sheets.draw_losses(progress.losses, progress.curves, plan.out / "losses.png")
         if isinstance(generator, Vae):
@@ -65,11 +67,28 @@ def train_generator(name: str, plan: Plan, begin: Begin) -> None:
     (plan.out / checkpoint.NAME).unlink(missing_ok=True)
 
 
+def _kept(generator: Generator, pictures: Pictures, folder: Path) -> Generator:
+    """The generator as it is read back from where it is kept, rounded to half precision."""
+    keep_generator(generator, folder)
+    generator = load_generator(folder)
+    if isinstance(generator, Vae):
+        locate(generator, pictures)
+        keep_generator(generator, folder)
+    return load_generator(folder)
+
+
+def illustrate_digits(directory: Path) -> None:
+    """Draw `latents.png` of a VAE of digits anew."""
+    vae = load_generator(directory)
+    digits = digit_pictures(vae.design.size)
+    if isinstance(vae, Vae) and list(vae.design.labels) == list(digits.names):
+        draw_latents(vae, digits, directory / "latents.png")
+
+
 @torch.no_grad()
 def draw_latents(vae: Vae, pictures: Pictures, path: Path) -> float:
     """The map of where the pictures lie; returns the share of their variance it shows."""
-    # Evenly over all: those of a folder lie class by class.
-    some = torch.arange(0, len(pictures.labels), -(-len(pictures.labels) // _MAPPED))
+    some = pictures.some(_MAPPED)
     parts = torch.split(as_tones(pictures.pixels[some]), 256)
     points = torch.cat([vae.encode(part)[0] for part in parts])
     return sheets.draw_map(points, pictures.labels[some], pictures.names, path)

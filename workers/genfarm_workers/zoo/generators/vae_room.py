@@ -3,12 +3,13 @@
 from genfarm_workers.engines.generators import LATENTS
 from genfarm_workers.zoo.cards import Prose
 from genfarm_workers.zoo.generators.evaluate import measure_generator as measure
+from genfarm_workers.zoo.generators.run import illustrate_digits as illustrate
 from genfarm_workers.zoo.generators.run import train_generator
 from genfarm_workers.zoo.generators.vae import VaeLesson
 from genfarm_workers.zoo.generators.words import LEARNT_FROM, LIMITS, MEASURED, use_of
 from genfarm_workers.zoo.training import Plan
 
-__all__ = ["DEFAULT_STEPS", "PROSE", "TAKES_DATA", "measure", "train"]
+__all__ = ["DEFAULT_STEPS", "PROSE", "TAKES_DATA", "illustrate", "measure", "train"]
 
 DEFAULT_STEPS = 2_500
 TAKES_DATA = True
