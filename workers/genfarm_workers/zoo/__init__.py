@@ -19,7 +19,9 @@ ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "sentiment": "sentiment.room",
     "digit-resnet": "digit_resnet.room",
+    "sentences": "sentences.room",
 }
 NAMES = tuple(ROOMS)
 
