@@ -244,3 +244,12 @@ def test_what_is_clear_in_a_picture_is_white_paper(picture: Callable[..., Any]) 
     opened = open_picture(picture("a", file.getvalue()), "image")
     assert isinstance(opened, Image.Image)
     assert opened.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_picture_is_turned_as_its_camera_noted(picture: Callable[..., Any]) -> None:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 2)).save(file, "JPEG", exif=exif)
+    opened = open_picture(picture("a", file.getvalue()), "image")
+    assert isinstance(opened, Image.Image)
+    assert opened.size == (2, 4)

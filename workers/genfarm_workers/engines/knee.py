@@ -37,6 +37,8 @@ ORDINARY: Mapping[str, Mapping[str, Any]] = {
     "text-generation": {"prompt": "Once upon a time there was " * 4, "max_new_tokens": 16},
     "text-to-image": {"prompt": "a photograph", "steps": 2},
     "unconditional-image-generation": {},
+    "text-classification": {"text": "I have had it for two months and it works well. " * 4},
+    "feature-extraction": {"text": "I have had it for two months and it works well. " * 4},
     "batch-floats": {"values": [0.5] * 256},
 }
 #: On a GPU, where steps are fast: as long as tasks are, or what happens once for each task

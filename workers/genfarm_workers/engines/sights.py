@@ -5,13 +5,15 @@ installed. What the model says of a picture is its engine's affair.
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
@@ -21,6 +23,20 @@ from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
 
 #: Most pixels of a picture that comes in: a small file can hold more than memory does.
 MOST_PIXELS = 50_000_000
+
+#: What Pillow's readers raise for files that are cut off, damaged, or of no format they know.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +82,7 @@ def open_picture(claim: Claim, param: str) -> Image.Image | Failure:
                     f"{MOST_PIXELS:,}; make it smaller",
                 )
             return _as_rgb(opened)
-    # What Pillow raises for files that are cut off, damaged, or of no format that it knows.
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+    except _DAMAGED as error:
         return _fault(
             param,
             f"{len(content)} bytes that Pillow cannot open as a picture "
@@ -94,7 +109,9 @@ def load_reader(entry: ModelEntry, device: str, folder: Path, auto: Any) -> Pict
     return PictureReader(entry.key, widen(model.to(device).eval()), processor, device)
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
+def _as_rgb(opened: Image.Image) -> Image.Image:
+    # Cameras turn the picture by a note in the file.
+    picture = ImageOps.exif_transpose(opened)
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     seen = picture.convert("RGBA")

@@ -31,6 +31,8 @@ ROOMS = {
     "digit-resnet": "digit_resnet.room",
     "captions": "captions.room",
     "code": "code.room",
+    "sentiment": "sentiment.room",
+    "sentences": "sentences.room",
 }
 NAMES = tuple(ROOMS)
 

@@ -1,0 +1,1 @@
+"""The starter model of meanings: the grammar of its sentences, its training and its figures."""
