@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 #: Models that ship with the farm and the rooms that train them, in the order in which they have
-#: to be trained: the digits are measured by the judge.
+#: to be trained: the digits are measured by the judge, and the captions by the digits.
 ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "captions": "captions.room",
 }
 NAMES = tuple(ROOMS)
 

@@ -73,15 +73,20 @@ def _asked_for(prompt: str) -> int | None:
 
 def draw(directory: Path, digits: Sequence[int]) -> list[Image.Image]:
     """Draw each digit asked for; the seed of a picture is its place in ``digits``."""
+    return draw_prompts(directory, [_ask(digit, seed) for seed, digit in enumerate(digits)])
+
+
+def draw_prompts(directory: Path, prompts: Sequence[str]) -> list[Image.Image]:
+    """Draw each prompt; the seed of a picture is its place in ``prompts``."""
     from diffusers import DiffusionPipeline
 
     pipeline = DiffusionPipeline.from_pretrained(directory)
     pipeline.set_progress_bar_config(disable=True)
     images: list[Image.Image] = []
-    for start in range(0, len(digits), _BATCH):
-        seeds = range(start, min(start + _BATCH, len(digits)))
+    for start in range(0, len(prompts), _BATCH):
+        seeds = range(start, min(start + _BATCH, len(prompts)))
         images += pipeline(
-            [_ask(digits[seed], seed) for seed in seeds],
+            list(prompts[start : seeds.stop]),
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],

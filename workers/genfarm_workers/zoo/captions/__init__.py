@@ -1,0 +1,1 @@
+"""A small model that says in words what a picture of a digit shows, and its training."""
