@@ -113,3 +113,8 @@ class ImageToText(Params):
     #: 0 is greedy.
     temperature: float = Field(0.0, ge=0.0, le=10.0)
     seed: Seed = 0
+    #: Captions of the one picture; the k-th is drawn from a seed derived from `seed` and k.
+    n: int = Field(1, ge=1, le=64)
+
+    def rows(self) -> int:
+        return self.n

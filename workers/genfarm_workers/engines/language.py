@@ -73,19 +73,19 @@ def load_language(entry: ModelEntry, device: str) -> Language:
         model=model,
         tokenizer=tokenizer,
         device=device,
-        context=_context(entry, model.config),
-        eos_ids=_eos_ids(model, tokenizer),
+        context=context_of(entry, model.config),
+        eos_ids=eos_ids_of(model, tokenizer),
         start_id=_first(tokenizer.bos_token_id, tokenizer.eos_token_id),
     )
 
 
-def _context(entry: ModelEntry, config: Any) -> int:
+def context_of(entry: ModelEntry, config: Any) -> int:
     named = [getattr(config.get_text_config(), name, None) for name in _CONTEXT_NAMES]
     own = next((size for size in named if isinstance(size, int)), _CONTEXT_UNKNOWN)
     return min(own, int(entry.limits.get("context", own)))
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def eos_ids_of(model: Any, tokenizer: Any) -> frozenset[int]:
     """The generation configuration may name several; the tokenizer's own is the fallback."""
     named = _first(model.generation_config.eos_token_id, tokenizer.eos_token_id)
     if named is None:

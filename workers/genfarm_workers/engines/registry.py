@@ -20,6 +20,7 @@ ENGINES = {
     "text": "text:TextEngine",
     "text-continuous": "continuous:ContinuousTextEngine",
     "image": "image:ImageEngine",
+    "caption": "caption:CaptionEngine",
     "floats": "floats:FloatsEngine",
     "sleep": "sleep:SleepEngine",
     "drill": "drill:DrillEngine",

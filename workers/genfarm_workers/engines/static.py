@@ -80,8 +80,8 @@ class StaticDecoder:
                 max_new_tokens=max(row.params["max_new_tokens"] for row in batch),
                 pad_token_id=0,
             ),
-            logits_processor=LogitsProcessorList([_RowChoice(batch, self._slots)]),
-            stopping_criteria=StoppingCriteriaList([_RowsDone(batch, self._count)]),
+            logits_processor=LogitsProcessorList([RowChoice(batch, self._slots)]),
+            stopping_criteria=StoppingCriteriaList([RowsDone(batch, self._count)]),
         )
 
     def _count(self, useful: int) -> None:
@@ -90,7 +90,7 @@ class StaticDecoder:
         self._tick()
 
 
-class _RowChoice(LogitsProcessor):  # type: ignore[misc]
+class RowChoice(LogitsProcessor):  # type: ignore[misc]
     """Leaves of each row's logits only the token that its own draw chooses."""
 
     def __init__(self, batch: Sequence[Continuation], slots: int) -> None:
@@ -115,7 +115,7 @@ class _RowChoice(LogitsProcessor):  # type: ignore[misc]
         return torch.cat(rows)
 
 
-class _RowsDone(StoppingCriteria):  # type: ignore[misc]
+class RowsDone(StoppingCriteria):  # type: ignore[misc]
     """Hands every row its new token and says which rows are done."""
 
     def __init__(self, batch: Sequence[Continuation], count: Callable[[int], None]) -> None:
