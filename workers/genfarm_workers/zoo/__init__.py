@@ -20,6 +20,7 @@ ROOMS = {
     "digits": "digits.room",
     "stories": "stories.room",
     "captions": "captions.room",
+    "code": "code.room",
 }
 NAMES = tuple(ROOMS)
 
