@@ -70,9 +70,7 @@ def load_language(entry: ModelEntry, device: str) -> Language:
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
     generation = (
-        _generation(folder, model.config)
-        if isinstance(model, StandIn)
-        else model.generation_config
+        _generation(folder, model.config) if isinstance(model, StandIn) else model.generation_config
     )
     return Language(
         key=entry.key,

@@ -54,7 +54,8 @@ class CaptionsMetrics:
 
 def measure_captions(directory: Path, takes: int = _TAKES) -> CaptionsMetrics:
     """Captions of the held-out digits, and of ``takes`` drawings of each digit in each ink."""
-    held_out, drawn = held_out_pictures(), drawn_pictures(takes)
+    asked = [(digit, ink) for _ in range(takes) for digit in range(10) for ink in INKS]
+    held_out, drawn = held_out_pictures(), drawn_pictures(asked)
     captions = describe_pictures(directory, [shown.picture for shown in held_out])
     said_of_drawn = describe_pictures(directory, [shown.picture for shown in drawn])
     digits = [shown.digit for shown in held_out]
@@ -78,8 +79,8 @@ def held_out_pictures() -> list[Shown]:
     return [Shown(picture, digit, ink) for picture, digit, ink in shown]
 
 
-def drawn_pictures(takes: int) -> list[Shown]:
-    asked = [(digit, ink) for _ in range(takes) for digit in range(10) for ink in INKS]
+def drawn_pictures(asked: Sequence[tuple[int, str]]) -> list[Shown]:
+    """What the digit pipeline draws when asked for those digits in those inks."""
     prompts = [_ASKED.format(word=WORDS[digit], ink=ink) for digit, ink in asked]
     pictures = draw_prompts(zoo.path("digits"), prompts)
     pairs = zip(pictures, asked, strict=True)

@@ -13,8 +13,8 @@ from genfarm_workers.zoo.code.corpus import read_sources
 from genfarm_workers.zoo.code.counts import MOST_CONTEXT, ByteCounts
 from genfarm_workers.zoo.code.statements import whole_statements
 
-#: How a measured file is cut: each window gives its second half, the first one all of it.
-_STRIDE = 128
+#: How a measured file is cut: of each window these last tokens count, of the first one all.
+_STRIDE = 192
 _BATCH = 16
 #: None of them parses as it stands, so what parses is what was written behind them.
 _PROMPTS = (
@@ -29,7 +29,7 @@ _PROMPTS = (
     "try:\n    import",
     "if __name__",
 )
-_TAKES, _NEW_TOKENS = 10, 160
+_TAKES, _NEW_TOKENS = 10, 128
 _SAMPLE_SEED = 7
 #: Samples that the card shows.
 _SHOWN = (2, 4, 8)
@@ -112,7 +112,8 @@ def sample_texts(model: Any, tokenizer: Any, takes: int) -> list[str]:
     texts: list[str] = []
     for prompt in _PROMPTS:
         asked = tokenizer([prompt] * takes, return_tensors="pt")
-        written = model.generate(**asked, max_new_tokens=_NEW_TOKENS)
+        length = asked.input_ids.shape[1] + _NEW_TOKENS
+        written = model.generate(**asked, max_length=length)
         texts += tokenizer.batch_decode(written, skip_special_tokens=True)
     return texts
 

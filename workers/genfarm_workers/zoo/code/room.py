@@ -23,11 +23,12 @@ PROSE = Prose(
     "what others wrote and Python bundles. `corpus.json` lists the modules that were learnt from "
     "and those that were held out: every twelfth, package and all, by the checksum of its name. "
     "A model of this size can repeat short pieces of what it learnt from.",
-    measured="On the held-out modules. Counting is an interpolated n-gram of bytes with "
-    "Witten-Bell smoothing over the whole training text. Counting and xz over all files in one "
-    "see the other held-out files or all of the training text; the model sees 256 tokens of one "
-    "file. The size of the model, of the counts and of xz is counted for none. Texts are sampled "
-    "at temperature 0.8, 160 tokens each, and are parsed without the statement that breaks off.",
+    measured="On the held-out modules, file by file; a token is predicted from the 64 to 255 "
+    "before it, fewer where the file begins. Counting is an interpolated n-gram of bytes with "
+    "Witten-Bell smoothing over the whole training text; xz in one may repeat what the other "
+    "held-out files say. The size of the model, of the counts and of xz is counted for none. "
+    "Texts are sampled at temperature 0.8, 128 tokens each, and are parsed without the statement "
+    "that breaks off.",
     limits="It writes what looks like Python and does nothing sensible: names are not defined, "
     "calls are made up. It has 256 positions.",
 )
