@@ -169,7 +169,11 @@ def test_a_task_dropped_while_it_runs_never_comes_back(
 
 def test_a_glimpse_tells_how_many_tokens_are_written(make: Making, claim: Claimer) -> None:
     seen: list[tuple[int, int]] = []
-    engine = make("music", lambda: seen.extend((g.done, g.total) for g in engine.glimpses(["a"])))
+
+    def tick() -> None:
+        seen.extend((g.done, g.total) for g in engine.glimpses(["a"]))
+
+    engine = make("music", tick)
     engine.admit([claim("a", KIND, "music", prompt="a trill", seconds=0.4, n=2)])
     engine.step(0.0)
     # Ten frames, and one more because the second codebook is a step late; of two rows.

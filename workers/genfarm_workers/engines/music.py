@@ -74,7 +74,7 @@ class MusicEngine(SoundEngine):
     def _most_seconds(self) -> float:
         """By the places that the decoder knows, and by the registry."""
         places = self.model.decoder.config.max_position_embeddings - self._codebooks
-        own = math.floor(places / self._frame_rate * 10) / 10
+        own: float = math.floor(places / self._frame_rate * 10) / 10
         return min(own, float(self.entry.limits.get("most_seconds", own)))
 
     def _seconds(self, claim: Claim) -> float:
