@@ -112,6 +112,12 @@ def test_greedy_music_takes_no_notice_of_the_seed(
     assert sounds_of(outputs["1"]) == sounds_of(outputs["2"])
 
 
+def test_speech_computes_no_empty_rows(make: Making, claim: Claimer, run: Runner) -> None:
+    engine = make("speech")
+    run(engine, [claim("a", KIND, "speech", prompt="hello", n=2)])
+    assert (engine.work.computed, engine.work.useful) == (2, 2)
+
+
 def test_pace_voice_and_spread_change_what_is_spoken(
     make: Making, claim: Claimer, run: Runner
 ) -> None:
