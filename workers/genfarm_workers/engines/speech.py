@@ -1,8 +1,9 @@
 """The speech engine: texts spoken by VITS (Kim et al. 2021, arXiv 2106.06103).
 
-Row by row: a text's length decides how long its sound is and with it the shape
-of every convolution, so that a batch's padding would change a row's bytes, and
-on a CPU a batch gains nothing. Knows no task but its parameters.
+Row by row: in a padded batch what lies behind a text's end reaches into its
+sound (of four texts with the starter model, without any noise, by up to 0.06 of
+full loudness), so that a row's bytes would depend on its mates. It costs 1.5
+times the processor time of the batch. Knows no task but its parameters.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ from genfarm_workers.zoo.music.tones import PIECES, compose, play
 from genfarm_workers.zoo.training import Average, Plan, descend, recorded
 
 #: Steps of the decoder; the codec takes as many.
-DEFAULT_STEPS = 600
+DEFAULT_STEPS = 450
 
 _BATCH = 12
 _PEAK_RATE = 3e-3

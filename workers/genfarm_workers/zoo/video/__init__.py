@@ -1,0 +1,1 @@
+"""The starter model of moving pictures: digits that slide, grow and shrink."""
