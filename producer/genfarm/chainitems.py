@@ -13,6 +13,7 @@ from pydantic import create_model
 
 from genfarm.batchfile import MAX_ID, Given, Source, open_source
 from genfarm.drafting import Order, default_id, draft
+from genfarm.files import keeper
 from genfarm.link import Link
 from genfarm.stages import try_out
 from genfarm_shared.chains import INPUT, Plan, child_seed, spell_plan
@@ -43,7 +44,8 @@ class Reader:
         self._plan = plan
         self._order = order
         self._step = plan.steps[0]
-        self._items = open_source(_widened(order.kind, plan), items.inputs, items.id_from)
+        keep = keeper(lambda: link.artifacts)
+        self._items = open_source(_widened(order.kind, plan), items.inputs, items.id_from, keep)
         #: The chain whose items are written down as they are read, for stages that look at them.
         self.keeps_for: str | None = None
         self.source = _Source(

@@ -14,7 +14,7 @@ from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.classify import ImageClassifierEngine, TextClassifierEngine
-from genfarm_workers.engines.sights import open_picture
+from genfarm_workers.engines.opening import open_picture
 
 from .encoders import WORDS, save_encoder, save_picture_model, save_text_model
 from .fakes import Claimer, Runner

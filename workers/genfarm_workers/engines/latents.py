@@ -13,8 +13,9 @@ from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.batch import BatchEngine, Row
 from genfarm_workers.engines.generators import Vae
+from genfarm_workers.engines.opening import Unseeable, open_bytes
 from genfarm_workers.engines.samples import fetch_generator
-from genfarm_workers.engines.sight import Unseeable, fit, open_picture, turn_to_paper
+from genfarm_workers.engines.sight import fit, turn_to_paper
 from genfarm_workers.engines.weights import choose_dtype
 
 
@@ -43,9 +44,9 @@ class LatentsEngine(BatchEngine[list[float]]):
             return Failure("invalid_params", "pooling is for texts; leave it away for a picture")
         design = self._vae.design
         try:
-            pixels = fit(open_picture(claim.files["image"]), design.size, design.channels)
+            pixels = fit(open_bytes(claim.files["image"]), design.size, design.channels)
         except Unseeable as error:
-            return Failure("invalid_params", f"image: {error}. Give a PNG, JPEG or the like")
+            return Failure("invalid_params", f"image: {error}")
         self._seen[claim.task_id] = turn_to_paper(pixels.float() / 127.5 - 1, design.paper)
         return None
 

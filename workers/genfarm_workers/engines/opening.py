@@ -17,11 +17,23 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MOST_PIXELS = 50_000_000
 
 
+class Unseeable(Exception):
+    """Not a picture, or too large; the message says which, and what to do, for people."""
+
+
 def open_picture(claim: Claim, param: str) -> Image.Image | Failure:
     """The picture that came in that parameter as RGB, or why there is none."""
     content = claim.files.get(param)
     if content is None:
         return _failure(param, "the file did not come with the task; submit the task again")
+    try:
+        return open_bytes(content)
+    except Unseeable as error:
+        return _failure(param, str(error))
+
+
+def open_bytes(content: bytes) -> Image.Image:
+    """A picture as RGB, upright, on white. Raises Unseeable."""
     try:
         # It warns of odd EXIF data, and of many pixels, which are counted here anyway.
         with (
@@ -31,14 +43,15 @@ def open_picture(claim: Claim, param: str) -> Image.Image | Failure:
             width, height = opened.size
             if width * height > MOST_PIXELS:
                 what = f"{width}x{height} pixels, expected at most {MOST_PIXELS:,} together"
-                return _failure(param, f"{what}. Make it smaller and submit again")
+                raise Unseeable(f"{what}. Make it smaller and submit again")
             return _to_rgb(opened)
     # Broad, because what its decoders raise on damaged bytes is not documented.
     except Exception as error:
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError | Unseeable):
             raise
         what = f"{len(content):,} bytes that are no whole picture ({type(error).__name__})"
-        return _failure(param, f"{what}, expected one of {', '.join(_FORMATS)}. Correct the file")
+        known = ", ".join(_FORMATS)
+        raise Unseeable(f"{what}, expected one of {known}. Correct the file") from error
 
 
 def _to_rgb(opened: Image.Image) -> Image.Image:

@@ -1,42 +1,10 @@
-"""From the bytes of a picture to what a small network sees: square, of its size and channels.
+"""From a picture to what a small network sees: square, of its size and channels.
 
 A user's training pictures and pictures to be encoded pass the same way. Knows no network.
 """
 
-import io
-
 import torch
-from PIL import Image, ImageOps
-
-#: Pixels of the largest picture that is opened; a PNG of a few KB can hold billions.
-MOST_PIXELS = 50_000_000
-
-
-class Unseeable(Exception):
-    """Not a picture, or too large; the message says which, for people."""
-
-
-def open_picture(file: bytes) -> Image.Image:
-    """The picture, decoded and upright, transparent parts white. Raises Unseeable."""
-    try:
-        picture: Image.Image = Image.open(io.BytesIO(file))
-        if picture.width * picture.height > MOST_PIXELS:
-            raise Unseeable(
-                f"a picture of {picture.width}x{picture.height}; expected at most "
-                f"{MOST_PIXELS:,} pixels"
-            )
-        picture = ImageOps.exif_transpose(picture)
-    # Pillow raises whatever its decoders meet, SyntaxError and struct.error among them.
-    except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError) as error:
-        raise Unseeable(f"no picture that can be read ({error})") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Unseeable(f"too large ({error})") from error
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-    if picture.mode.startswith("I"):  # 16 bits a tone, which `convert` would cut off at 255
-        picture = picture.convert("I").point(lambda tone: tone * (1 / 256))
-    return picture.convert("L" if picture.mode in ("1", "L", "I", "F") else "RGB")
+from PIL import Image
 
 
 def fit(picture: Image.Image, size: int, channels: int) -> torch.Tensor:

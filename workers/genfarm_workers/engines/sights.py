@@ -4,39 +4,20 @@ The processor is transformers' own, in Pillow: the same pixels whether or not to
 installed. What the model says of a picture is its engine's affair.
 """
 
-import io
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.heads import widen
+from genfarm_workers.engines.opening import open_picture
 from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
-
-#: Most pixels of a picture that comes in: a small file can hold more than memory does.
-MOST_PIXELS = 50_000_000
-
-#: What Pillow's readers raise for files that are cut off, damaged, or of no format they know.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +49,6 @@ class PictureReader:
         return pixels
 
 
-def open_picture(claim: Claim, param: str) -> Image.Image | Failure:
-    """The picture in that parameter as RGB, what is clear in it white; or why it is none."""
-    content = claim.files.get(param)
-    if content is None:
-        return _fault(param, "its file did not come with the task; submit it again")
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                return _fault(
-                    param,
-                    f"it has {opened.width}x{opened.height} pixels, expected at most "
-                    f"{MOST_PIXELS:,}; make it smaller",
-                )
-            return _as_rgb(opened)
-    except _DAMAGED as error:
-        return _fault(
-            param,
-            f"{len(content)} bytes that Pillow cannot open as a picture "
-            f"({type(error).__name__}); expected a PNG, JPEG, GIF or WebP file that is whole",
-        )
-
-
 def load_reader(entry: ModelEntry, device: str, folder: Path, auto: Any) -> PictureReader:
     """Through an Auto class of transformers. Raises ModelUnavailable, saying what is missing."""
     from transformers import AutoImageProcessor
@@ -107,17 +66,3 @@ def load_reader(entry: ModelEntry, device: str, folder: Path, auto: Any) -> Pict
             f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
         ) from error
     return PictureReader(entry.key, widen(model.to(device).eval()), processor, device)
-
-
-def _as_rgb(opened: Image.Image) -> Image.Image:
-    # Cameras turn the picture by a note in the file.
-    picture = ImageOps.exif_transpose(opened)
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    seen = picture.convert("RGBA")
-    paper = Image.new("RGBA", seen.size, "white")
-    return Image.alpha_composite(paper, seen).convert("RGB")
-
-
-def _fault(param: str, what: str) -> Failure:
-    return Failure("invalid_params", f"{param}: {what}")

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from genfarm_shared.errors import InvalidSetting
-from genfarm_workers.engines.sight import Unseeable, fit, open_picture
+from genfarm_workers.engines.opening import Unseeable, open_bytes
+from genfarm_workers.engines.sight import fit
 from genfarm_workers.zoo.generators.idx import is_idx, read_pair
 from genfarm_workers.zoo.generators.pictures import Pictures, digit_pictures
 
@@ -116,7 +117,7 @@ def _opened(files: Sequence[Path], size: int) -> Tensor:
     pictures = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     for place, file in enumerate(tqdm(files, desc="pictures", mininterval=1.0)):
         try:
-            pictures[place] = fit(open_picture(file.read_bytes()), size, 3)
+            pictures[place] = fit(open_bytes(file.read_bytes()), size, 3)
         except Unseeable as error:
             raise InvalidSetting(
                 f"{file}: {error}; expected a picture. Mend the file or take it away"
