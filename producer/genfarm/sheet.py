@@ -73,7 +73,8 @@ def _resampling(image: Image.Image, size: int) -> Image.Resampling:
 
 
 def _caption(result: Result) -> str:
-    return " ".join(str(result.input).split())[:200]
+    label = result.params.get("label")
+    return " ".join(str(result.input if label is None else label).split())[:200]
 
 
 def _told_apart(captions: Sequence[str]) -> list[str]:

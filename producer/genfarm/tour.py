@@ -12,10 +12,9 @@ from typing import Any
 from genfarm.farm import Farm
 from genfarm.job import Job
 from genfarm.result import Result
+from genfarm.stages import Stage
 from genfarm_shared.tasks import State
 
-#: Inputs of a stop whose model loads and warms up before it is timed.
-WARM = 2
 #: Seconds after which a stop is given up; its row says so.
 PATIENCE = 1800.0
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -30,6 +29,9 @@ OPINIONS = (
 )
 TUNES = ("a slow rising scale", "a fast falling scale", "a high note", "a low note")
 MOVES = ("left", "right", "up", "down")
+
+#: The models of the chain.
+CHAINED = ("digits", "captions", "stories")
 
 #: Pictures that an earlier stop drew, for those that look at pictures.
 Drawn = Sequence[Result]
@@ -151,15 +153,39 @@ def run_tour(
         say(f"{stop.system}: {seen.succeeded} of {seen.total}, {seen.rate or 0:.1f} a second")
         if stop.is_drawing:
             drawn = [result for result in seen.results if result.ok]
+    if all(model in served for model in CHAINED):
+        everything.append(_pass(farm, count))
+        say(f"{everything[-1].stop.system}: {everything[-1].succeeded} of {count}")
     return everything
+
+
+def _pass(farm: Farm, count: int) -> Seen:
+    """Items through a chain: a prompt is drawn, described, and the description continued."""
+    kinds = ("text-to-image", "image-to-text", "text-generation")
+    stop = Stop("Chain", ", ".join(kinds), ", ".join(CHAINED), _digit)
+    stages = [
+        Stage(kinds[0]),
+        Stage(kinds[1], image="{image}"),
+        Stage(kinds[2], prompt="{text}. Once upon a time", max_new_tokens=32),
+    ]
+    inputs = [_digit(number, ()) for number in range(count)]
+    began = time.monotonic()
+    chain = farm.chain(stages, inputs, on_conflict="new", progress=False)
+    results = list(chain.results(ordered=True, errors="return", timeout=PATIENCE))
+    seen = Seen(stop, "every item goes on as soon as it is ready", results=results)
+    good = sum(result.ok for result in results)
+    seen.states = {State.SUCCEEDED: good, State.FAILED: len(results) - good}
+    seen.rate = good / (time.monotonic() - began)
+    return seen
 
 
 def _visit(farm: Farm, seen: Seen, count: int, drawn: Drawn) -> None:
     stop = seen.stop
-    _submit(farm, stop, WARM, drawn).wait(PATIENCE)
+    # As many again first: every worker that takes some has loaded the model then.
+    _submit(farm, stop, count, drawn).wait(PATIENCE)
     began = time.monotonic()
     job = _submit(farm, stop, count, drawn)
-    seen.results = list(job.results(errors="return", timeout=PATIENCE))
+    seen.results = list(job.results(ordered=True, errors="return", timeout=PATIENCE))
     seen.states, seen.job = job.status().counts, job
     seen.rate = seen.succeeded / (time.monotonic() - began)
 
