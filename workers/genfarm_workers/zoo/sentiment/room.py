@@ -24,8 +24,8 @@ PROSE = Prose(
     "baseline counts words and pairs of words (scikit-learn, logistic regression) and was "
     "trained on the same reviews. The sentences were written by hand, as people write, and "
     "were used for nothing else.",
-    limits="It knows some 770 English words, those of its grammar, and order among them. Of "
-    "sentences as people write them it is no better a judge than the bag of words: most of "
+    limits="It knows some 500 English words, those of its grammar, and order among them. Of "
+    "sentences as people write them it is hardly a better judge than the bag of words: most of "
     "what they praise or blame with it has never read. It shows the way of a real model, which "
     "takes its place by one line of the registry. It knows no sarcasm and no mixed mood, and "
     "takes texts of at most 128 tokens.",
