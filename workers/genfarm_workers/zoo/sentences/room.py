@@ -14,10 +14,12 @@ PROSE = Prose(
     "who did what to whom, with what, where and when. The mean of the tokens, scaled to "
     "length 1, as the folder says in the way of sentence-transformers.",
     use="import genfarm as gf\n\n"
+    "texts = [\n"
+    '    "The doctor sold a boat to the thief.",\n'
+    '    "The robber bought a vessel from the physician.",\n'
+    "]\n"
     "with gf.Farm.local() as farm:\n"
-    '    texts = ["The doctor sold a boat to the thief.", "The robber bought a vessel '
-    'from the physician."]\n'
-    '    a, b = (result.output["embedding"] for result in farm.map("feature-extraction", texts))\n'
+    '    a, b = (result.output["embedding"] for result in farm.map("embed", texts))\n'
     "    print(sum(x * y for x, y in zip(a, b)))",
     data="Sentences written by the grammar in `genfarm_workers/zoo/sentences`, which is part of "
     "this project and under its licence; each batch is new.",

@@ -103,12 +103,14 @@ DEEDS = _ways(
 )
 #: What one does to another with a thing {t}.
 TRADES = _ways(
-    "{a} sold {b} {t}/{b} bought {t} from {a}/{t} was sold to {b} by {a}/"
+    "{a} sold {b} {t}/{a} sold {t} to {b}/{b} bought {t} from {a}/{t} was sold to {b} by {a}/"
     "{b} purchased {t} from {a}",
-    "{a} lent {b} {t}/{b} borrowed {t} from {a}/{t} was lent to {b} by {a}",
-    "{a} gave {b} {t}/{b} got {t} from {a}/{b} was given {t} by {a}/{a} made {b} a gift of {t}",
+    "{a} lent {b} {t}/{a} lent {t} to {b}/{b} borrowed {t} from {a}/{t} was lent to {b} by {a}",
+    "{a} gave {b} {t}/{a} gave {t} to {b}/{b} got {t} from {a}/{b} was given {t} by {a}/"
+    "{a} made {b} a gift of {t}",
     "{a} stole {t} from {b}/{b} had {t} stolen by {a}/{b} was robbed of {t} by {a}",
-    "{a} showed {b} {t}/{b} was shown {t} by {a}/{a} let {b} see {t}",
-    "{a} sent {b} {t}/{b} received {t} from {a}/{a} mailed {t} to {b}",
-    "{a} promised {b} {t}/{b} was promised {t} by {a}/{a} swore to bring {b} {t}",
+    "{a} showed {b} {t}/{a} showed {t} to {b}/{b} was shown {t} by {a}/{a} let {b} see {t}",
+    "{a} sent {b} {t}/{a} sent {t} to {b}/{b} received {t} from {a}/{a} mailed {t} to {b}",
+    "{a} promised {b} {t}/{a} promised {t} to {b}/{b} was promised {t} by {a}/"
+    "{a} swore to bring {b} {t}",
 )

@@ -1,7 +1,7 @@
 """Sentences as people write them, with their mood: what the grammar's own figures cannot say.
 
-They were written before the model was, are not part of any training, and nothing was chosen
-by them.
+They are not part of any training, and no word of it was taken from them; but it was seen which
+of them an earlier model missed.
 """
 
 #: Each with whether it praises.
