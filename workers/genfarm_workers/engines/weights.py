@@ -98,6 +98,11 @@ def _find_folder(entry: ModelEntry) -> Path:
 
 def _checked(entry: ModelEntry, folder: Path) -> Path:
     if not folder.is_dir():
+        if entry.source.startswith("zoo:"):
+            raise ModelUnavailable(
+                f"model {entry.key!r}: the starter models are not installed (looked at {folder}). "
+                "pip install genfarm-starters"
+            )
         raise ModelUnavailable(
             f"model {entry.key!r}: source {entry.source!r} is not a directory on this machine "
             f"(looked at {folder}). Put the model there or correct source in models.toml"

@@ -15,6 +15,7 @@ each model there is a room, a module with
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,23 @@ ROOMS = {
 }
 NAMES = tuple(ROOMS)
 
+#: In a checkout; else the package `genfarm-starters` has them.
 _WEIGHTS = Path(__file__).parent / "weights"
+_PACKAGE = "genfarm_starters"
 
 
 def path(name: str) -> Path:
     """Directory of a shipped model's weights; a loader's ``from_pretrained`` takes it as it is."""
     if name not in ROOMS:
         raise KeyError(f"no starter model {name!r}; there are {', '.join(ROOMS)}")
-    return _WEIGHTS / name
+    return _folder() / name
+
+
+def _folder() -> Path:
+    """Where the weights of all models lie."""
+    if not _WEIGHTS.is_dir() and (spec := find_spec(_PACKAGE)) is not None:
+        return Path(next(iter(spec.submodule_search_locations or ())))
+    return _WEIGHTS
 
 
 def room(name: str) -> Any:
