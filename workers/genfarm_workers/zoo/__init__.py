@@ -19,6 +19,8 @@ ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "video": "video.room",
+    "music": "music.room",
     "speech": "speech_room",
 }
 NAMES = tuple(ROOMS)
