@@ -25,6 +25,8 @@ ROOMS = {
     "judge": "judge_room",
     "digits": "digits.room",
     "stories": "stories.room",
+    "video": "video.room",
+    "music": "music.room",
     "speech": "speech_room",
     "gan": "generators.gan_room",
     "dcgan": "generators.dcgan_room",

@@ -24,6 +24,8 @@ PROSE = Prose(
     "whole waves of every tone.",
     measured="Every piece that the grammar has is asked for with seeds 0 and 1, sampled with a "
     "guidance of 2, and the spectrum of each frame says which tone it is.",
-    limits="Sine-like tones of eight pitches, at most five seconds, and nothing else whatever the "
-    "prompt says. Its codec can say these tones and no other sound.",
+    limits="Trained for a few minutes only: it plays in tune, but **hardly yet the figure and the "
+    "tempo that were asked for**, and its codec does not tell the two instruments apart; see the "
+    "figures. Sine-like tones of eight pitches, at most five seconds, and nothing else whatever "
+    "the prompt says. Its codec can say these tones and no other sound.",
 )

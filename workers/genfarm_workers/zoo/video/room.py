@@ -24,6 +24,8 @@ PROSE = Prose(
     measured="Every digit is drawn in every motion from seeds 0, 1, 2, ...; the judge of this "
     "zoo, which was trained on real digits only, reads each frame, cut out around its ink, and "
     "the motion is read from the place and the size of the ink in the first frame and the last.",
-    limits="Single digits, six motions, 8 frames at 32x32, and nothing else whatever the prompt "
-    "says. The figures say whether digit and motion are legible, not how varied they are.",
+    limits="Trained for a few minutes only: the digits are legible, but **they do not move yet**; "
+    "a motion read right in a sixth of the clips is what chance gives. Single digits, six "
+    "motions, 8 frames at 32x32, and nothing else whatever the prompt says. The "
+    "figures say whether digit and motion are legible, not how varied they are.",
 )
