@@ -1,6 +1,7 @@
 """Real workers that serve more models than their memory holds."""
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -50,4 +51,7 @@ def test_one_worker_runs_more_models_than_fit_and_says_what_it_holds(
     assert report["budget_bytes"] == SIZE + 1
     capfd.readouterr()
     assert main(["workers", "ls"]) == 0
-    assert f"{report['evictions']} evictions" in capfd.readouterr().out
+    # The worker may have turned to another model since.
+    said = re.search(r"(\d+) evictions", capfd.readouterr().out)
+    assert said is not None
+    assert int(said[1]) >= report["evictions"]
