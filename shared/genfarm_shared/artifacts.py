@@ -74,6 +74,18 @@ class ArtifactStore:
                 "or is GENFARM_ARTIFACTS set to another place than the workers use?"
             ) from None
 
+    def probe(self) -> None:
+        """Raise Unreachable where the store itself is away, and not one of its files.
+
+        It writes, as a worker must: that a bucket may be listed is not said.
+        """
+        aside = self.path(f"tmp/{uuid.uuid4().hex}")
+        try:
+            self._files.pipe_file(aside, b"probe")
+            self._files.rm_file(aside)
+        except OSError as error:
+            raise Unreachable(f"the artefact store {self.url} does not answer: {error}") from error
+
     def path(self, name: str) -> str:
         """Where that artefact is: a path for a local store, else a place in the bucket."""
         return f"{self._root}/{name}"

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,38 @@ def test_a_file_that_is_gone_fails_its_task_alone(attacher: Attacher, store: Art
     assert ended.output.failure is not None
     assert (ended.claim.task_id, ended.output.failure.code) == ("lost", "missing_file")
     assert lost in ended.output.failure.message
+
+
+def test_a_file_that_cannot_be_read_fails_its_task_alone(
+    attacher: Attacher, store: ArtifactStore
+) -> None:
+    name = store.put(b"pixels", "image/png").name
+    Path(store.path(name)).unlink()
+    Path(store.path(name)).mkdir()
+    ready, unfit = attacher.attach([claim("a", "image-to-text", image=name)])
+    assert ready == []
+    assert unfit[0].output.failure is not None
+    assert unfit[0].output.failure.code == "missing_file"
+    assert "cannot be read" in unfit[0].output.failure.message
+    assert list(Path(store.path("tmp")).iterdir()) == []
+
+
+def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    store = ArtifactStore(str(folder))
+    name = store.put(b"pixels", "image/png").name
+    folder.rename(tmp_path / "aside")
+    folder.write_bytes(b"no folder")  # as root, no mode of a folder keeps anybody out
+    attacher = Attacher(store)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(attacher.attach, [claim("a", "image-to-text", image=name)])
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
+        ready, _ = waiting.result(10)
+    attacher.close()
+    assert ready[0].files == {"image": b"pixels"}
 
 
 def test_a_file_that_was_changed_is_not_run(attacher: Attacher, store: ArtifactStore) -> None:

@@ -1,18 +1,19 @@
 """Reads the files that tasks name, a picture to describe say, between the claim and the engine.
 
 Engines know no store: they get the content beside the parameters. A file that
-is gone, or not what its name says, fails its task alone; a store that is away
-is waited for. Knows no model.
+is gone, cannot be read, or is not what its name says fails its task alone; a store
+that is away is waited for. Knows no model.
 """
 
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from genfarm_shared.artifacts import ArtifactStore
-from genfarm_shared.errors import NotFound, Unreachable
+from genfarm_shared.errors import NotFound
 from genfarm_shared.kinds import KINDS
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.encoding import missing
@@ -60,10 +61,17 @@ class Attacher:
         return replace(claim, files=files)
 
     def _read(self, name: str) -> bytes:
-        try:
+        """Raises NotFound for a file that the store has and does not give; Unreachable."""
+        with suppress(OSError):
+            return self._artifacts.read(name)
+        self._artifacts.probe()
+        try:  # again: the store may have been away, and be back
             return self._artifacts.read(name)
         except OSError as error:
-            raise Unreachable(f"cannot read {name} from {self._artifacts.url}: {error}") from error
+            raise NotFound(
+                f"the file {name} cannot be read from {self._artifacts.url}, which does answer: "
+                f"{error}. Check who may read it, or submit the file again"
+            ) from error
 
 
 def _asks(claim: Claim) -> bool:
