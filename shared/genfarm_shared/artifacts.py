@@ -15,10 +15,10 @@ from typing import Any
 import fsspec
 
 from genfarm_shared.errors import NotFound, Unreachable
-from genfarm_shared.tasks import Artifact
+from genfarm_shared.tasks import ARTIFACT_NAME, Artifact
 
 #: What `put` calls a file: nothing else is ever read, so that a forged row reaches no other.
-NAME = re.compile(r"[0-9a-f]+/[0-9a-f]+\.[a-z0-9]{1,8}")
+NAME = re.compile(ARTIFACT_NAME)
 SUFFIXES = {
     "image/png": ".png",
     "image/jpeg": ".jpg",

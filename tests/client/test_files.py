@@ -71,6 +71,17 @@ def test_a_folder_is_its_pictures(read: Reader, tmp_path: Path) -> None:
     assert [values["image"] for values in found] == [name_of(png("blue")), name_of(png("red"))]
 
 
+def test_a_folder_may_be_named_by_a_number(
+    read: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "00012.png").write_bytes(png("red"))
+    (tmp_path / "inputs.jsonl").write_text('{"image": "3/00012.png"}')
+    monkeypatch.chdir(tmp_path)
+    for inputs in (tmp_path / "inputs.jsonl", ["3/00012.png"], Path("3")):
+        assert [values["image"] for values in read(inputs)] == [name_of(png("red"))]
+
+
 def test_a_file_of_inputs_names_pictures_beside_it(read: Reader, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(png("red"))
     lines = [{"image": "red.png"}, {"image": str(tmp_path / "red.png")}]
