@@ -193,6 +193,8 @@ class Acceptance:
         job = self._classified.get(number)
         if job is None:
             job = self._rounds.classify(number, results, self._records[0])
+            if job is None:
+                return self._rounds.match(results, [])
             self._classified[number] = job
         said = [make_result(r, self._link.artifacts) for r in self._ended(job, give_up)]
         return self._rounds.match(results, said)
