@@ -90,6 +90,8 @@ class Sight:
     label: str
     #: 0 to 1.
     score: float
+    #: Why the classifier has no answer; None where it has one.
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Gates:
         return self._repeated(result)
 
     def _mislabelled(self, result: Result, seen: Sight) -> Refusal | None:
+        if seen.fault is not None:
+            return Refusal("label", f"the classifier failed: {seen.fault}")
         said = f"the classifier sees {seen.label!r} ({seen.score:.2f})"
         wanted = self._accept.label_from
         if wanted is not None:

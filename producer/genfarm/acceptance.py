@@ -80,8 +80,8 @@ class Acceptance:
     def wait(self, timeout: float | None = None) -> "Acceptance":
         """Run rounds until enough is accepted or every try is spent.
 
-        Raises ItemTimeout after `timeout` seconds, and the ItemError of a
-        classification that failed; called again it goes on.
+        Raises ItemTimeout after `timeout` seconds; called again it goes on. An output
+        whose classification failed is refused by the gate `label`.
         """
         give_up = None if timeout is None else time.monotonic() + timeout
         with Bar(f"accept {self._called}", self._wanted, show=self._progress) as bar:

@@ -157,5 +157,7 @@ def _outputs(result: Result) -> list[tuple[bool, str]]:
 
 
 def _sight(answer: Result) -> Sight:
-    best = answer.raise_for_error().output["labels"][0]
+    if answer.error is not None:
+        return replace(NOTHING, fault=str(answer.error))
+    best = answer.output["labels"][0]
     return Sight(str(best["label"]), float(best["score"]))

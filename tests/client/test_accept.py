@@ -106,6 +106,17 @@ def test_a_label_may_come_from_a_function_of_the_result(farm: Farm, busy: TinyWo
     assert [result.seed % 256 % 4 for result in found] == [3]
 
 
+def test_a_classification_that_fails_refuses_its_output_alone(farm: Farm, busy: TinyWorker) -> None:
+    busy.cannot_see = 1
+    accept = Accept(classifier="reds", at_least=0.0, tries=3)
+    found = farm.submit_many("image", DIGITS[:3], accept=accept)
+    assert all(result.ok for result in found.results())
+    (refusal,) = [trial.refusal for trial in found.trials if trial.refusal]
+    assert refusal.gate == "label"
+    assert refusal.reason.startswith("the classifier failed: ")
+    assert "too dark" in refusal.reason
+
+
 def test_enough_is_enough_and_few_inputs_are_used_again(farm: Farm, busy: TinyWorker) -> None:
     found = farm.submit_many("gen", ["a", "b"], accept=Accept(n=5, check=even_seed, tries=9))
     assert [result.input for result in found] == ["a", "b", "a", "b", "a"]

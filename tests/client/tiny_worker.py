@@ -28,6 +28,8 @@ class TinyWorker:
         self.runs: dict[str, int] = {}
         #: What else every result is recorded with.
         self.metrics: dict[str, Any] = {}
+        #: How many classifications are to fail.
+        self.cannot_see = 0
         #: Whether its pictures have no file.
         self.is_blind = False
         self._store = farm._link.store
@@ -68,6 +70,10 @@ class TinyWorker:
         if prompt.startswith(("bad", "rude")):
             code = "content_filtered" if prompt.startswith("rude") else "invalid_params"
             failure = Failure(code, f"no answer to {prompt}")
+            return Outcome(claim.task_id, claim.attempt, failure=failure)
+        if claim.kind == "image-classification" and self.cannot_see:
+            self.cannot_see -= 1
+            failure = Failure("invalid_params", "too dark")
             return Outcome(claim.task_id, claim.attempt, failure=failure)
         output: dict[str, Any] = {}
         pictures: list[Artifact] = []
