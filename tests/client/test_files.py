@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from genfarm.batchfile import open_source
-from genfarm.files import LARGEST, keeper
+from genfarm.files import keeper
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import find_kind
+from genfarm_shared.kinds.params import MAX_FILE
 
 Reader = Callable[..., list[Mapping[str, Any]]]
 
@@ -102,7 +103,7 @@ def test_a_bare_text_is_embedded_as_text_and_a_bare_picture_as_picture(read: Rea
         ("no-such.png", "input 1: image: cannot read no-such.png"),
         (b"%PDF-1.7", "input 1: image: the bytes is no picture"),
         (7, "input 1: image: a int is no picture"),
-        (b"\x89PNG" + bytes(LARGEST), "Make the picture smaller"),
+        (b"\x89PNG" + bytes(MAX_FILE), "Make the picture smaller"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_place(

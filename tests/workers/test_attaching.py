@@ -9,6 +9,7 @@ import pytest
 
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.kinds import check_params, find_kind
+from genfarm_shared.kinds.params import MAX_FILE
 from genfarm_shared.tasks import Claim
 from genfarm_workers.attaching import Attacher
 from genfarm_workers.pipe import Pipe
@@ -90,6 +91,18 @@ def test_a_file_that_was_changed_is_not_run(attacher: Attacher, store: ArtifactS
     ready, unfit = attacher.attach([claim("a", "image-to-text", image=name)])
     assert ready == []
     assert "not what it was" in str(unfit[0].output.failure)
+
+
+def test_a_file_that_is_too_large_is_not_read(attacher: Attacher, store: ArtifactStore) -> None:
+    name = store.put(b"pixels", "image/png").name
+    with Path(store.path(name)).open("wb") as file:
+        file.truncate(MAX_FILE + 1)
+    ready, unfit = attacher.attach([claim("a", "image-to-text", image=name)])
+    assert ready == []
+    failure = unfit[0].output.failure
+    assert failure is not None
+    assert failure.code == "invalid_params"
+    assert f"image: the file {name} has {MAX_FILE + 1} bytes; at most {MAX_FILE}" in failure.message
 
 
 def test_an_embedding_of_a_text_names_no_file(attacher: Attacher) -> None:

@@ -14,6 +14,9 @@ MAX_SEED = 2**63 - 1
 #: Longest prompt, in characters. Bounds what one row costs the store.
 MAX_PROMPT = 32_768
 
+#: Bytes that one file of a task may have. It travels to an engine in one piece.
+MAX_FILE = 64 * 2**20
+
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT, pattern=r"^[^\x00]*$")]
 #: A file that goes into a task: the name that `ArtifactStore.put` gave it, which is made of its
