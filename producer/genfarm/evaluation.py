@@ -163,7 +163,7 @@ def _lay_out(results: Iterator[Result], folder: Path) -> int:
 
 def _samples(result: Result, folder: Path, number: int) -> Iterator[dict[str, str]]:
     """The pictures of a result, or its texts."""
-    pictures = [a for a in result.artifacts if a.media_type.startswith("image/")]
+    pictures = result.artifacts_of("picture")
     outputs: Sequence[Any] = pictures or result.texts
     for place, output in enumerate(outputs):
         name = result.custom_id if len(outputs) == 1 else f"{result.custom_id}#{place + 1}"

@@ -152,7 +152,7 @@ def _until(label: Label) -> datetime | None:
 
 def _outputs(result: Result) -> list[tuple[bool, str]]:
     """What a classifier is shown of a result: artefacts of pictures by name, else texts."""
-    pictures = [(True, a.name) for a in result.artifacts if a.media_type.startswith("image/")]
+    pictures = [(True, artifact.name) for artifact in result.artifacts_of("picture")]
     return pictures or [(False, text) for text in result.texts]
 
 

@@ -198,7 +198,7 @@ def test_a_seed_of_a_later_round_follows_from_the_first_and_is_exact_as_a_float(
 def test_a_result_with_nothing_to_look_at_passes_no_gate_that_looks(
     farm: Farm, busy: TinyWorker
 ) -> None:
-    busy.is_blind = True
+    busy.moves = True
     for gate in (Accept(label_from="prompt", tries=2), Accept(distinct=0.9, tries=2)):
         found = farm.submit_many("image", DIGITS[:1], accept=gate).wait(20)
         reasons = [trial.refusal.reason for trial in found.trials if trial.refusal]

@@ -30,8 +30,8 @@ class TinyWorker:
         self.metrics: dict[str, Any] = {}
         #: How many classifications are to fail.
         self.cannot_see = 0
-        #: Whether its pictures have no file.
-        self.is_blind = False
+        #: Whether its pictures are clips.
+        self.moves = False
         self._store = farm._link.store
         self._files = farm._link.artifacts
         self._store.enlist(
@@ -79,7 +79,7 @@ class TinyWorker:
         pictures: list[Artifact] = []
         if claim.kind == "text-generation":
             output = {"texts": [f"{prompt} {k}:{claim.seed}" for k in range(claim.rows)]}
-        elif claim.kind == "text-to-image" and not self.is_blind:
+        elif claim.kind == "text-to-image":
             pictures = [self._picture(claim.seed + k) for k in range(claim.rows)]
         elif claim.kind == "batch-floats":
             output = {"values": [2 * value for value in claim.params["values"]]}
@@ -96,8 +96,9 @@ class TinyWorker:
 
     def _picture(self, seed: int) -> Artifact:
         stream = io.BytesIO()
-        Image.new("RGB", (16, 8), (seed % 256, 0, 0)).save(stream, "PNG")
-        return self._files.put(stream.getvalue(), "image/png")
+        form = "GIF" if self.moves else "PNG"
+        Image.new("RGB", (16, 8), (seed % 256, 0, 0)).save(stream, form)
+        return self._files.put(stream.getvalue(), f"image/{form.lower()}")
 
 
 def states(farm: Farm, job_id: str) -> dict[State, int]:
