@@ -20,6 +20,7 @@ from genfarm.drawing import Drawing
 from genfarm.result import Result
 from genfarm.sheet import Table
 from genfarm_shared.errors import GenfarmError, InvalidTask, MissingExtra, ModelUnavailable
+from genfarm_shared.figures import Figure
 
 #: What the table says of each figure.
 HEAD = ("measure", "value", "real", "n", "what it says")
@@ -27,22 +28,6 @@ HEAD = ("measure", "value", "real", "n", "what it says")
 WIDEST = 200
 #: Pairs of duplicates that a table lists; `pairs` has all.
 LISTED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measure of what a job generated."""
-
-    name: str
-    value: float
-    #: The same of real against real; None where nothing real was named, or it means nothing.
-    real: float | None
-    #: Outputs it was taken over.
-    n: int
-    #: What it means, and how few outputs bend it.
-    note: str
-    #: `more` or `less` of it; None: neither is better.
-    better: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from PIL import Image
 
 from genfarm import Farm, InvalidTask
 from genfarm.cli import main
-from genfarm.evaluation import Evaluation, Figure
+from genfarm.evaluation import Evaluation
+from genfarm_shared.figures import Figure
 from genfarm_shared.sight import view
 
 from .tiny_worker import TinyWorker
