@@ -11,9 +11,12 @@ from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import Kind
 from genfarm_shared.likeness import Marks, Seen, marks_of_picture, marks_of_text
 from genfarm_shared.naming import names_label
+from genfarm_shared.sight import sample
 
-#: Kinds whose outputs are texts; what the others generate is taken for pictures.
+#: Kinds whose outputs are texts; of the others a classifier is shown still pictures.
 TEXTS = frozenset({"text-generation", "image-to-text"})
+#: Why a gate that looks at outputs refuses a result that has none.
+NOTHING_TO_SEE = "it has no text and no still picture to look at"
 #: The most tries: each round is a job, and who needs more has a gate that nothing passes.
 MOST_TRIES = 100
 
@@ -59,8 +62,18 @@ class Accept:
     def asks_classifier(self) -> bool:
         return self.label_from is not None or self.classifier is not None
 
+    @property
+    def _looks(self) -> bool:
+        return self.asks_classifier or self.distinct is not None
+
     def check_kind(self, kind: Kind) -> None:
-        """Raise InvalidTask where `label_from` is no parameter of what is generated."""
+        """Raise InvalidTask for a gate that has nothing to go by in outputs of that kind."""
+        if self._looks and not {"text", "image"} & sample(kind.name, {}).keys():
+            raise InvalidTask(
+                f"accept: a classifier and `distinct` look at texts and still pictures, and "
+                f"{kind.name} makes neither; judge its outputs by `check`",
+                param="accept",
+            )
         known = kind.params.model_fields
         if isinstance(self.label_from, str) and self.label_from not in known:
             raise InvalidTask(
@@ -77,6 +90,8 @@ class Sight:
     label: str
     #: 0 to 1.
     score: float
+    #: Why the classifier has no answer; None where it has one.
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,8 @@ class Gates:
         """
         if review not in (None, "pass"):
             return Refusal("review", f"its verdict is {review}")
+        if self._accept.asks_classifier and not labels:
+            return Refusal("label", NOTHING_TO_SEE)
         for seen in labels:
             refusal = self._mislabelled(result, seen)
             if refusal is not None:
@@ -113,6 +130,8 @@ class Gates:
         return self._repeated(result)
 
     def _mislabelled(self, result: Result, seen: Sight) -> Refusal | None:
+        if seen.fault is not None:
+            return Refusal("label", f"the classifier failed: {seen.fault}")
         said = f"the classifier sees {seen.label!r} ({seen.score:.2f})"
         wanted = self._accept.label_from
         if wanted is not None:
@@ -127,6 +146,8 @@ class Gates:
         if self._seen is None:
             return None
         fresh = _marks_of(result)
+        if not fresh:
+            return Refusal("duplicate", NOTHING_TO_SEE)
         for marks in fresh:
             found = self._seen.find(marks)
             if found is not None:

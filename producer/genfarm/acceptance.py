@@ -80,8 +80,8 @@ class Acceptance:
     def wait(self, timeout: float | None = None) -> "Acceptance":
         """Run rounds until enough is accepted or every try is spent.
 
-        Raises ItemTimeout after `timeout` seconds, and the ItemError of a
-        classification that failed; called again it goes on.
+        Raises ItemTimeout after `timeout` seconds; called again it goes on. An output
+        whose classification failed is refused by the gate `label`.
         """
         give_up = None if timeout is None else time.monotonic() + timeout
         with Bar(f"accept {self._called}", self._wanted, show=self._progress) as bar:
@@ -193,6 +193,8 @@ class Acceptance:
         job = self._classified.get(number)
         if job is None:
             job = self._rounds.classify(number, results, self._records[0])
+            if job is None:
+                return self._rounds.match(results, [])
             self._classified[number] = job
         said = [make_result(r, self._link.artifacts) for r in self._ended(job, give_up)]
         return self._rounds.match(results, said)

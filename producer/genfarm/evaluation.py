@@ -20,6 +20,7 @@ from genfarm.drawing import Drawing
 from genfarm.result import Result
 from genfarm.sheet import Table
 from genfarm_shared.errors import GenfarmError, InvalidTask, MissingExtra, ModelUnavailable
+from genfarm_shared.figures import Figure
 
 #: What the table says of each figure.
 HEAD = ("measure", "value", "real", "n", "what it says")
@@ -27,22 +28,6 @@ HEAD = ("measure", "value", "real", "n", "what it says")
 WIDEST = 200
 #: Pairs of duplicates that a table lists; `pairs` has all.
 LISTED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measure of what a job generated."""
-
-    name: str
-    value: float
-    #: The same of real against real; None where nothing real was named, or it means nothing.
-    real: float | None
-    #: Outputs it was taken over.
-    n: int
-    #: What it means, and how few outputs bend it.
-    note: str
-    #: `more` or `less` of it; None: neither is better.
-    better: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +148,7 @@ def _lay_out(results: Iterator[Result], folder: Path) -> int:
 
 def _samples(result: Result, folder: Path, number: int) -> Iterator[dict[str, str]]:
     """The pictures of a result, or its texts."""
-    pictures = [a for a in result.artifacts if a.media_type.startswith("image/")]
+    pictures = result.artifacts_of("picture")
     outputs: Sequence[Any] = pictures or result.texts
     for place, output in enumerate(outputs):
         name = result.custom_id if len(outputs) == 1 else f"{result.custom_id}#{place + 1}"

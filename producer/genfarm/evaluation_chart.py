@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from genfarm.drawing import Drawing, Line, Rect, Shape, Text
 
 if TYPE_CHECKING:
-    from genfarm.evaluation import Evaluation, Figure
+    from genfarm.evaluation import Evaluation
+    from genfarm_shared.figures import Figure
 
 #: Pixels.
 WIDTH, MARGIN, TOP = 860, 20, 62

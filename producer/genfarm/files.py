@@ -13,10 +13,9 @@ from typing import Any
 from genfarm.result import Result
 from genfarm_shared.artifacts import NAME, SUFFIXES, ArtifactStore
 from genfarm_shared.errors import InvalidTask
+from genfarm_shared.kinds.params import MAX_FILE
 from genfarm_shared.tasks import Artifact
 
-#: Bytes that one file may have. It travels to an engine in one piece.
-LARGEST = 64 * 2**20
 #: What a file's name may end with to be taken for a picture.
 PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"} | {
     ".webp": "image/webp",
@@ -38,10 +37,10 @@ def keeper(artifacts: Callable[[], ArtifactStore]) -> Keeper:
         if isinstance(value, Artifact):
             return value.name
         data = _content(parameter, value)
-        if len(data) > LARGEST:
+        if len(data) > MAX_FILE:
             raise InvalidTask(
-                f"{parameter}: {_named(value)} has {len(data)} bytes; at most {LARGEST} are taken. "
-                "Make the picture smaller",
+                f"{parameter}: {_named(value)} has {len(data)} bytes; at most {MAX_FILE} are "
+                "taken. Make the picture smaller",
                 param=parameter,
             )
         return artifacts().put(data, _media_type(parameter, value, data)).name

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genfarm_shared.errors import MissingExtra
+from genfarm_shared.mediatypes import gif_pause_ms
 
 if TYPE_CHECKING:  # Pillow is loaded when a picture is first looked at
     from PIL.Image import Image
@@ -51,7 +52,9 @@ class Video:
     @property
     def frames(self) -> "list[Image]":
         """Its pictures in order. Raises MissingExtra for an MP4 without PyAV."""
-        return _gif_frames(self.data) if self.media_type == "image/gif" else _mp4_frames(self.data)
+        if self.media_type == "image/gif":
+            return _gif_frames(self.data, gif_pause_ms(self.fps))
+        return _mp4_frames(self.data)
 
     def save(self, path: str | Path) -> Path:
         """Write the file; returns its path."""
@@ -82,11 +85,16 @@ def _inline(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
-def _gif_frames(data: bytes) -> "list[Image]":
+def _gif_frames(data: bytes, pause_ms: int) -> "list[Image]":
+    """A frame as often as its pause goes into the time that it is shown."""
     from PIL import Image, ImageSequence
 
+    frames: list[Image.Image] = []
     with Image.open(io.BytesIO(data)) as image:
-        return [frame.convert("RGB") for frame in ImageSequence.Iterator(image)]
+        for frame in ImageSequence.Iterator(image):
+            times = max(1, round(frame.info.get("duration", 0) / pause_ms))
+            frames += [frame.convert("RGB") for _ in range(times)]
+    return frames
 
 
 def _mp4_frames(data: bytes) -> "list[Image]":

@@ -14,14 +14,13 @@ from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.chains import is_stage
 from genfarm_shared.errors import InvalidTask, ItemCancelled, ItemError, ItemExpired, ItemFailed
 from genfarm_shared.kinds import find_kind
+from genfarm_shared.mediatypes import Sort, sort_of
 from genfarm_shared.provenance import manifest_of
 from genfarm_shared.tasks import Artifact, State, TaskRecord
 
 if TYPE_CHECKING:  # Pillow is loaded when a picture is first looked at
     from PIL.Image import Image
 
-#: Files that hold more than one picture.
-MOVING = ("image/gif", "video/mp4")
 #: What to do with a task that has no result.
 Errors = Literal["raise", "return", "skip"]
 
@@ -129,8 +128,7 @@ class Result:
     @property
     def audios(self) -> list[Audio]:
         """Every sound of the task, `n` of them. Raises NotFound for a lost file."""
-        sounds = [a for a in self.artifacts if a.media_type.startswith("audio/")]
-        return [open_audio(self.read(sound), sound.media_type) for sound in sounds]
+        return [open_audio(self.read(a), a.media_type) for a in self.artifacts_of("sound")]
 
     @property
     def video(self) -> Video | None:
@@ -140,20 +138,23 @@ class Result:
     @property
     def videos(self) -> list[Video]:
         """Every moving picture of the task, `n` of them. Raises NotFound for a lost file."""
-        clips = [a for a in self.artifacts if a.media_type in MOVING]
         fps = int(self.output.get("fps") or self.params.get("fps") or 1)
-        return [Video(fps, clip.media_type, self.read(clip)) for clip in clips]
+        return [Video(fps, clip.media_type, self.read(clip)) for clip in self.artifacts_of("clip")]
 
     @property
     def image(self) -> "Image | None":
         """The first picture, read from the artefact store; None when there is none."""
-        pictures = self._pictures()
+        pictures = self.artifacts_of("picture")
         return self._open(pictures[0]) if pictures else None
 
     @property
     def images(self) -> "list[Image]":
         """Every picture of the task, `n` of them. Raises NotFound for a lost file."""
-        return [self._open(picture) for picture in self._pictures()]
+        return [self._open(picture) for picture in self.artifacts_of("picture")]
+
+    def artifacts_of(self, sort: Sort) -> list[Artifact]:
+        """Its artefacts of that sort, in order."""
+        return [a for a in self.artifacts if sort_of(a.media_type) == sort]
 
     def read(self, artifact: Artifact) -> bytes:
         """The bytes of one of its artefacts. Raises NotFound."""
@@ -165,13 +166,6 @@ class Result:
         if self.error is not None:
             raise self.error
         return self
-
-    def _pictures(self) -> list[Artifact]:
-        return [
-            a
-            for a in self.artifacts
-            if a.media_type.startswith("image/") and a.media_type not in MOVING
-        ]
 
     def _open(self, picture: Artifact) -> "Image":
         from PIL import Image

@@ -72,14 +72,21 @@ class Rounds:
         options = self._options if first is None else self._later(first, f"~{number}")
         return write(self._link, prepare(self._link, self._kind, inputs, options))
 
-    def classify(self, number: int, results: Sequence[Result], first: JobRecord) -> JobRecord:
-        """The job that says what the outputs of those results show, one task for each output."""
+    def classify(
+        self, number: int, results: Sequence[Result], first: JobRecord
+    ) -> JobRecord | None:
+        """The job that says what the outputs of those results show, one task for each output.
+
+        None where they show nothing.
+        """
         inputs: list[dict[str, Any]] = [
             {"image": output} if is_picture else {"text": output}
             for result in results
             for is_picture, output in _outputs(result)
             if output
         ]
+        if not inputs:
+            return None
         options = self._later(first, f"~{number}.labels")
         options |= Options(model=self._accept.classifier, params={"top_k": 1})
         return write(self._link, prepare(self._link, self._judging, inputs, options))
@@ -145,10 +152,12 @@ def _until(label: Label) -> datetime | None:
 
 def _outputs(result: Result) -> list[tuple[bool, str]]:
     """What a classifier is shown of a result: artefacts of pictures by name, else texts."""
-    pictures = [(True, a.name) for a in result.artifacts if a.media_type.startswith("image/")]
+    pictures = [(True, artifact.name) for artifact in result.artifacts_of("picture")]
     return pictures or [(False, text) for text in result.texts]
 
 
 def _sight(answer: Result) -> Sight:
-    best = answer.raise_for_error().output["labels"][0]
+    if answer.error is not None:
+        return replace(NOTHING, fault=str(answer.error))
+    best = answer.output["labels"][0]
     return Sight(str(best["label"]), float(best["score"]))

@@ -18,7 +18,7 @@ SHOWN = 10
 QUOTED = 90
 #: Pixels of a drawn sound.
 WAVE = (320, 64)
-SAID = "# Every system, once through the farm\n\nWritten by `genfarm tour`, nothing by hand.\n\n"
+SAID = "# Every system, once through the farm\n\nWritten by `genfarm tour`: nothing by hand.\n\n"
 HEAD = "| system | kind | model | what the model is | items | items a second | shows |"
 
 
@@ -28,10 +28,7 @@ def write_page(everything: Sequence[Seen], dest: Path) -> Path:
     lines = [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     lines += [_row(seen, dest) for seen in everything]
     page = dest / "README.md"
-    said = (
-        "# Every system, once through the farm\n\nWritten by `genfarm tour`: nothing by hand.\n\n"
-    )
-    page.write_text(said + "\n".join(lines) + "\n", encoding="utf-8")
+    page.write_text(SAID + "\n".join(lines) + "\n", encoding="utf-8")
     return page
 
 

@@ -10,15 +10,16 @@ import io
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import fsspec
 
 from genfarm_shared.errors import NotFound, Unreachable
-from genfarm_shared.tasks import Artifact
+from genfarm_shared.tasks import ARTIFACT_NAME, Artifact
 
 #: What `put` calls a file: nothing else is ever read, so that a forged row reaches no other.
-NAME = re.compile(r"[0-9a-f]+/[0-9a-f]+\.[a-z0-9]{1,8}")
+NAME = re.compile(ARTIFACT_NAME)
 SUFFIXES = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
@@ -59,24 +60,48 @@ class ArtifactStore:
 
     def read(self, name: str) -> bytes:
         """The bytes of that artefact. Raises NotFound, also for a name that `put` never gives."""
+        with self._finding(name), self._files.open(self._place(name), "rb") as file:
+            data: bytes = file.read()
+            return data
+
+    def size(self, name: str) -> int:
+        """The bytes that it has, without reading them. Raises NotFound as `read` does."""
+        with self._finding(name):
+            return int(self._files.size(self._place(name)))
+
+    def probe(self) -> None:
+        """Raise Unreachable where the store itself is away, and not one of its files.
+
+        It writes, as a worker must: that a bucket may be listed is not said.
+        """
+        aside = self.path(f"tmp/{uuid.uuid4().hex}")
+        try:
+            self._files.pipe_file(aside, b"probe")
+            self._files.rm_file(aside)
+        except OSError as error:
+            raise Unreachable(f"the artefact store {self.url} does not answer: {error}") from error
+
+    def path(self, name: str) -> str:
+        """Where that artefact is: a path for a local store, else a place in the bucket."""
+        return f"{self._root}/{name}"
+
+    def _place(self, name: str) -> str:
         if not NAME.fullmatch(name):
             raise NotFound(
                 f"{name[:80]!r} is no artefact's name; expected two digits, a slash and the "
                 "SHA-256 of the content. The row that names it was not written by a worker"
             )
+        return self.path(name)
+
+    @contextlib.contextmanager
+    def _finding(self, name: str) -> Iterator[None]:
         try:
-            with self._files.open(self.path(name), "rb") as file:
-                data: bytes = file.read()
-                return data
+            yield
         except FileNotFoundError:
             raise NotFound(
                 f"artefact {name} is not in {self.url}; was the folder moved, "
                 "or is GENFARM_ARTIFACTS set to another place than the workers use?"
             ) from None
-
-    def path(self, name: str) -> str:
-        """Where that artefact is: a path for a local store, else a place in the bucket."""
-        return f"{self._root}/{name}"
 
     def _write(self, name: str, data: bytes) -> None:
         aside = self.path(f"tmp/{uuid.uuid4().hex}")

@@ -16,8 +16,12 @@ from genfarm_shared.chains import INPUT, Plan, child_seed
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import check_params, find_kind
 from genfarm_shared.kinds.params import Params
+from genfarm_shared.mediatypes import Sort, sort_of
 from genfarm_shared.tasks import Artifact, TaskRecord
 from genfarm_shared.templates import TWIN, Path, fill, follow_path
+
+#: What templates call the files of each sort.
+_WORDS: Mapping[str, Sort] = {"image": "picture", "audio": "sound", "video": "clip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,8 @@ def _view(
     output: Mapping[str, Any], artifacts: Sequence[Artifact], params: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     seen: dict[str, Any] = {**output, "params": dict(params), "seed": seed}
-    for what in ("image", "audio", "video"):
-        names = [a.name for a in artifacts if _sort(a.media_type) == what]
+    for what, sort in _WORDS.items():
+        names = [a.name for a in artifacts if sort_of(a.media_type) == sort]
         seen |= {f"{what}s": names, what: names[0] if names else None}
     texts, labels = seen.get("texts"), seen.get("labels")
     if isinstance(texts, list) and texts:
@@ -117,10 +121,6 @@ def _view(
     if isinstance(labels, list) and labels and isinstance(labels[0], dict):
         seen |= {name: labels[0].get(name) for name in ("label", "score")}
     return seen
-
-
-def _sort(media_type: str) -> str:
-    return "video" if media_type == "image/gif" else media_type.partition("/")[0]
 
 
 def _a_word(seen: Mapping[str, Any]) -> str:

@@ -48,6 +48,8 @@ TERMINAL = frozenset(
 )
 
 
+#: What `ArtifactStore.put` calls a file, which is made of its content.
+ARTIFACT_NAME = r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,8}"
 #: Batch keys that begin so belong to a group of suspects, which has the engine to itself.
 ALONE = "alone:"
 

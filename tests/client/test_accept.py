@@ -106,6 +106,17 @@ def test_a_label_may_come_from_a_function_of_the_result(farm: Farm, busy: TinyWo
     assert [result.seed % 256 % 4 for result in found] == [3]
 
 
+def test_a_classification_that_fails_refuses_its_output_alone(farm: Farm, busy: TinyWorker) -> None:
+    busy.cannot_see = 1
+    accept = Accept(classifier="reds", at_least=0.0, tries=3)
+    found = farm.submit_many("image", DIGITS[:3], accept=accept)
+    assert all(result.ok for result in found.results())
+    (refusal,) = [trial.refusal for trial in found.trials if trial.refusal]
+    assert refusal.gate == "label"
+    assert refusal.reason.startswith("the classifier failed: ")
+    assert "too dark" in refusal.reason
+
+
 def test_enough_is_enough_and_few_inputs_are_used_again(farm: Farm, busy: TinyWorker) -> None:
     found = farm.submit_many("gen", ["a", "b"], accept=Accept(n=5, check=even_seed, tries=9))
     assert [result.input for result in found] == ["a", "b", "a", "b", "a"]
@@ -164,6 +175,10 @@ def test_gates_that_cannot_be_are_refused_before_anything_runs(
     ):
         with pytest.raises(InvalidTask, match=said):
             farm.submit_many("image", ["a"], accept=Accept(**accept))
+    for kind in ("text-to-audio", "text-to-video"):
+        for gate in (Accept(classifier="reds"), Accept(distinct=0.9)):
+            with pytest.raises(InvalidTask, match=f"{kind} makes neither"):
+                farm.submit_many(kind, ["a"], accept=gate)
     with pytest.raises(InvalidTask, match="no input to generate from"):
         farm.submit_many("image", [], accept=Accept())
     with pytest.raises(InvalidTask, match="1 to 200 printable"):
@@ -178,6 +193,16 @@ def test_a_seed_of_a_later_round_follows_from_the_first_and_is_exact_as_a_float(
     assert all(0 <= seed < 2**SEED_BITS and int(float(seed)) == seed for seed in seeds)
     # Another rule would not find the rounds of calls made before it.
     assert seeds[1] == 155643767259508
+
+
+def test_a_result_with_nothing_to_look_at_passes_no_gate_that_looks(
+    farm: Farm, busy: TinyWorker
+) -> None:
+    busy.moves = True
+    for gate in (Accept(label_from="prompt", tries=2), Accept(distinct=0.9, tries=2)):
+        found = farm.submit_many("image", DIGITS[:1], accept=gate).wait(20)
+        reasons = [trial.refusal.reason for trial in found.trials if trial.refusal]
+        assert reasons == ["it has no text and no still picture to look at"] * 2
 
 
 def test_the_curve_is_drawn_with_its_rounds(farm: Farm, busy: TinyWorker) -> None:

@@ -8,7 +8,9 @@ from PIL import Image
 
 from genfarm import Farm, InvalidTask
 from genfarm.cli import main
-from genfarm.evaluation import Evaluation, Figure
+from genfarm.evaluation import Evaluation
+from genfarm_shared.figures import Figure
+from genfarm_shared.sight import view
 
 from .tiny_worker import TinyWorker
 
@@ -42,6 +44,20 @@ def test_pictures_of_a_job_are_judged_as_json_and_picture(
     with Image.open(out) as drawn:
         assert drawn.width > 700
     assert job.status().is_done
+
+
+def test_a_gif_is_a_clip_to_everyone(farm: Farm, worker: TinyWorker, tmp_path: Path) -> None:
+    worker.moves = True
+    job = farm.submit_many("image", ["a"], name="drawn")
+    worker.work()
+    (result,) = job
+    assert result.images == []
+    assert [video.media_type for video in result.videos] == ["image/gif"]
+    assert (job.save(tmp_path / "saved") / "video/000000.gif").exists()
+    record = farm._link.store.find_task(job.id, "000000")
+    assert view(record)["video"] == result.artifacts[0].name
+    with pytest.raises(InvalidTask, match="no picture and no text to judge"):
+        job.evaluate()
 
 
 def test_what_cannot_be_judged_is_said_before_models_are_loaded(

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from genfarm.batchfile import open_source
-from genfarm.files import LARGEST, keeper
+from genfarm.files import keeper
 from genfarm_shared.artifacts import ArtifactStore
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import find_kind
+from genfarm_shared.kinds.params import MAX_FILE
 
 Reader = Callable[..., list[Mapping[str, Any]]]
 
@@ -71,6 +72,17 @@ def test_a_folder_is_its_pictures(read: Reader, tmp_path: Path) -> None:
     assert [values["image"] for values in found] == [name_of(png("blue")), name_of(png("red"))]
 
 
+def test_a_folder_may_be_named_by_a_number(
+    read: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "00012.png").write_bytes(png("red"))
+    (tmp_path / "inputs.jsonl").write_text('{"image": "3/00012.png"}')
+    monkeypatch.chdir(tmp_path)
+    for inputs in (tmp_path / "inputs.jsonl", ["3/00012.png"], Path("3")):
+        assert [values["image"] for values in read(inputs)] == [name_of(png("red"))]
+
+
 def test_a_file_of_inputs_names_pictures_beside_it(read: Reader, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(png("red"))
     lines = [{"image": "red.png"}, {"image": str(tmp_path / "red.png")}]
@@ -91,7 +103,7 @@ def test_a_bare_text_is_embedded_as_text_and_a_bare_picture_as_picture(read: Rea
         ("no-such.png", "input 1: image: cannot read no-such.png"),
         (b"%PDF-1.7", "input 1: image: the bytes is no picture"),
         (7, "input 1: image: a int is no picture"),
-        (b"\x89PNG" + bytes(LARGEST), "Make the picture smaller"),
+        (b"\x89PNG" + bytes(MAX_FILE), "Make the picture smaller"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_place(

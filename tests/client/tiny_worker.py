@@ -28,6 +28,10 @@ class TinyWorker:
         self.runs: dict[str, int] = {}
         #: What else every result is recorded with.
         self.metrics: dict[str, Any] = {}
+        #: How many classifications are to fail.
+        self.cannot_see = 0
+        #: Whether its pictures are clips.
+        self.moves = False
         self._store = farm._link.store
         self._files = farm._link.artifacts
         self._store.enlist(
@@ -67,6 +71,10 @@ class TinyWorker:
             code = "content_filtered" if prompt.startswith("rude") else "invalid_params"
             failure = Failure(code, f"no answer to {prompt}")
             return Outcome(claim.task_id, claim.attempt, failure=failure)
+        if claim.kind == "image-classification" and self.cannot_see:
+            self.cannot_see -= 1
+            failure = Failure("invalid_params", "too dark")
+            return Outcome(claim.task_id, claim.attempt, failure=failure)
         output: dict[str, Any] = {}
         pictures: list[Artifact] = []
         if claim.kind == "text-generation":
@@ -88,8 +96,9 @@ class TinyWorker:
 
     def _picture(self, seed: int) -> Artifact:
         stream = io.BytesIO()
-        Image.new("RGB", (16, 8), (seed % 256, 0, 0)).save(stream, "PNG")
-        return self._files.put(stream.getvalue(), "image/png")
+        form = "GIF" if self.moves else "PNG"
+        Image.new("RGB", (16, 8), (seed % 256, 0, 0)).save(stream, form)
+        return self._files.put(stream.getvalue(), f"image/{form.lower()}")
 
 
 def states(farm: Farm, job_id: str) -> dict[State, int]:

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from genfarm_shared.errors import InvalidTask
+from genfarm_shared.figures import Figure
 from genfarm_workers import zoo
 from genfarm_workers.judging.__main__ import judge, main
-from genfarm_workers.judging.figures import Figure, Sample
+from genfarm_workers.judging.figures import Sample
 from genfarm_workers.judging.perplexity import perplexity
 from genfarm_workers.zoo.digits.data import real_digits
 from genfarm_workers.zoo.judge_train import as_images

@@ -124,7 +124,9 @@ def test_artefacts_are_named_by_content_and_kept_once(tmp_path: Path) -> None:
     kept = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
     assert [path.name for path in kept] == [f"{first.sha256}.png"]
     with pytest.raises(NotFound, match="GENFARM_ARTIFACTS"):
-        files.read("00/0000.png")
+        files.read(f"00/{'00' * 32}.png")
+    with pytest.raises(NotFound, match="no artefact's name"):
+        files.read("3/00012.png")
 
 
 def test_a_file_is_named_by_its_content_and_never_by_a_path() -> None:

@@ -47,6 +47,17 @@ def test_a_clip_plays_its_frames(form: Literal["gif", "mp4"], media_type: str) -
     assert encode(clip)[0] == data
 
 
+@pytest.mark.parametrize("fps", [1, 8, 60])
+def test_a_gif_keeps_frames_that_are_equal(fps: int) -> None:
+    black, red = bytes(16 * 8 * 3), FRAMES[-16 * 8 * 3 :]
+    for pixels in (black * 8, black * 3 + red * 4 + black, black):
+        clip = Clip(16, 8, fps, pixels)
+        data, media_type = encode(clip)
+        frames = Video(fps, media_type, data).frames
+        assert b"".join(frame.tobytes() for frame in frames) == pixels
+        assert encode(clip)[0] == data
+
+
 def test_a_gif_has_the_pace_that_was_asked_for() -> None:
     data, _ = encode(Clip(16, 8, 10, FRAMES))
     with Image.open(io.BytesIO(data)) as image:

@@ -1,8 +1,11 @@
 """A message is taken when it is whole, and nobody waits for the rest of one."""
 
 import socket
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
+from genfarm_shared.tasks import Claim
 from genfarm_workers.engines import Output, Picture
 from genfarm_workers.pipe import Pipe
 
@@ -22,6 +25,26 @@ def test_a_half_message_blocks_nobody_and_is_whole_once_the_rest_is_there() -> N
                 assert message is not None
                 assert message["outputs"] == [output]
     pipe.close()
+
+
+def test_a_large_blob_is_sent_without_a_copy_of_it() -> None:
+    claim = Claim("t", "job", 1, "image-to-text", "m", "m", 1, {}, 0)
+    claim.files["image"] = bytes(1 << 24)
+    right, left = socket.socketpair()
+    pipe, other = Pipe(Connection(left.detach())), Pipe(Connection(right.detach()))
+    with ThreadPoolExecutor(1) as pool:
+        tracemalloc.start()
+        sending = pool.submit(pipe.send_claims, [claim])
+        assert other._connection.poll(10)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        message = other.receive(10.0)
+        sending.result(10)
+    assert message is not None
+    assert message["claims"] == [claim]
+    assert most < 1 << 20
+    pipe.close()
+    other.close()
 
 
 def _sent(output: Output) -> bytes:

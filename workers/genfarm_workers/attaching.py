@@ -1,19 +1,22 @@
 """Reads the files that tasks name, a picture to describe say, between the claim and the engine.
 
 Engines know no store: they get the content beside the parameters. A file that
-is gone, or not what its name says, fails its task alone; a store that is away
-is waited for. Knows no model.
+is gone, cannot be read, or is not what its name says fails its task alone; a store
+that is away is waited for. Knows no model.
 """
 
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 
 from genfarm_shared.artifacts import ArtifactStore
-from genfarm_shared.errors import NotFound, Unreachable
+from genfarm_shared.errors import InvalidTask, NotFound
 from genfarm_shared.kinds import KINDS
+from genfarm_shared.kinds.params import MAX_FILE
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.encoding import missing
 from genfarm_workers.engines import Output
@@ -22,6 +25,8 @@ from genfarm_workers.recorder import Ended
 
 #: Files read at once: of a bucket each takes some 50 ms, most of it waiting.
 READERS = 8
+#: For the log.
+WAITING = "a task waits for its file"
 
 
 class Attacher:
@@ -50,20 +55,41 @@ class Attacher:
         for parameter in _named(claim):
             name = str(claim.params[parameter])
             try:
-                content = insist(lambda: self._read(name), meanwhile="a task waits for its file")  # noqa: B023  # called at once
+                files[parameter] = insist(partial(self._read, name), meanwhile=WAITING)
             except NotFound as error:
                 return _failed(claim, "missing_file", f"{parameter}: {error}")
-            if hashlib.sha256(content).hexdigest() != PurePosixPath(name).stem:
-                said = f"{parameter}: the file {name} is not what it was when it was submitted"
-                return _failed(claim, "missing_file", f"{said}; submit it again")
-            files[parameter] = content
+            except InvalidTask as error:
+                return _failed(claim, "invalid_params", f"{parameter}: {error}")
         return replace(claim, files=files)
 
     def _read(self, name: str) -> bytes:
-        try:
-            return self._artifacts.read(name)
+        """Raises NotFound for a file that is not there, not given or not what it was,
+        InvalidTask for one that is too large, Unreachable.
+        """
+        with suppress(OSError):
+            return self._whole(name)
+        self._artifacts.probe()
+        try:  # again: the store may have been away, and be back
+            return self._whole(name)
         except OSError as error:
-            raise Unreachable(f"cannot read {name} from {self._artifacts.url}: {error}") from error
+            raise NotFound(
+                f"the file {name} cannot be read from {self._artifacts.url}, which does answer: "
+                f"{error}. Check who may read it, or submit the file again"
+            ) from error
+
+    def _whole(self, name: str) -> bytes:
+        size = self._artifacts.size(name)
+        if size > MAX_FILE:
+            raise InvalidTask(
+                f"the file {name} has {size} bytes; at most {MAX_FILE} are taken. Make it "
+                "smaller and submit it again"
+            )
+        content = self._artifacts.read(name)
+        if hashlib.sha256(content).hexdigest() != PurePosixPath(name).stem:
+            raise NotFound(
+                f"the file {name} is not what it was when it was submitted; submit it again"
+            )
+        return content
 
 
 def _asks(claim: Claim) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 from PIL import Image
 
+from genfarm_shared.mediatypes import gif_pause_ms
 from genfarm_workers.engines import Clip, Media, Picture, Sound
 
 #: PNG effort: level 1 costs half the CPU of level 6 and some 15 % more bytes.
@@ -56,8 +57,8 @@ def _(clip: Clip) -> tuple[bytes, str]:
         return _mp4(clip), "video/mp4"
     frames = _frames(clip)
     buffer = io.BytesIO()
-    # A GIF counts hundredths of a second, and players slow down what is faster than 50 a second.
-    pause_ms = max(20, round(100 / clip.fps) * 10)
+    # Pillow writes equal neighbours as one frame that is shown for longer: `Video` counts that.
+    pause_ms = gif_pause_ms(clip.fps)
     frames[0].save(
         buffer, "GIF", save_all=True, append_images=frames[1:], duration=pause_ms, loop=0
     )

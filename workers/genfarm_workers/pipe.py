@@ -154,9 +154,13 @@ class Pipe:
         self._arrived += arrived
 
     def _write(self, frame: bytes) -> None:
-        rest = memoryview(_LENGTH.pack(len(frame)) + frame)
-        while rest:
-            rest = rest[os.write(self._connection.fileno(), rest) :]
+        # Joined they would be copied, and a frame may be a file of many megabytes.
+        length = _LENGTH.pack(len(frame))
+        sent = os.writev(self._connection.fileno(), (length, frame))
+        for part, done in ((length, sent), (frame, max(sent - len(length), 0))):
+            rest = memoryview(part)[done:]
+            while rest:
+                rest = rest[os.write(self._connection.fileno(), rest) :]
 
 
 def _head(output: Output) -> tuple[object, ...]:

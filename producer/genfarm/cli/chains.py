@@ -16,15 +16,24 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genfarm.cli.words import AsJson, Exit, Home, emit, say, show_table, write
+from genfarm.cli.words import (
+    AsJson,
+    Exit,
+    Home,
+    WhichTasks,
+    emit,
+    read_which,
+    say,
+    show_table,
+    write,
+)
 
 if TYPE_CHECKING:
     from genfarm.chain import Chain
-    from genfarm.retrying import Which
     from genfarm.stages import Best, Stage
 
 app = typer.Typer(help="Run items through several stages, each batched.", no_args_is_help=True)
@@ -121,17 +130,16 @@ def cancel_chain(chain: ChainName, home: Home = None, as_json: AsJson = False) -
 @app.command("retry")
 def retry_chain(
     chain: ChainName,
-    which: Annotated[str, typer.Argument(help="failed, cancelled or all")] = "failed",
+    which: WhichTasks = "failed",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Run tasks without result again, and what they kept from running."""
     from genfarm import Farm
 
-    if which not in ("failed", "cancelled", "all"):
-        raise typer.BadParameter(f"{which!r}: expected failed, cancelled or all")
+    tasks = read_which(which)
     with Farm(home=home) as farm:
-        number = farm.find_chain(chain).retry(cast("Which", which))
+        number = farm.find_chain(chain).retry(tasks)
     emit({"chain": chain, "retried": number}) if as_json else say(f"{number} tasks run again")
 
 

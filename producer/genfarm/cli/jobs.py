@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from genfarm.cli.results import JobName
-from genfarm.cli.words import AsJson, Exit, Home, emit, say, show_table
+from genfarm.cli.words import AsJson, Exit, Home, WhichTasks, emit, read_which, say, show_table
 
 app = typer.Typer(help="List, follow, cancel, retry and remove jobs.", no_args_is_help=True)
 
@@ -79,17 +79,16 @@ def cancel(job: JobName, home: Home = None, as_json: AsJson = False) -> None:
 @app.command()
 def retry(
     job: JobName,
-    which: Annotated[str, typer.Argument(help="failed, cancelled or all")] = "failed",
+    which: WhichTasks = "failed",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Run tasks without result again, as new attempts."""
     from genfarm import Farm
 
-    if which not in ("failed", "cancelled", "all"):
-        raise typer.BadParameter(f"{which!r}: expected failed, cancelled or all")
+    tasks = read_which(which)
     with Farm(home=home) as farm:
-        number = farm.job(job).retry(which)
+        number = farm.job(job).retry(tasks)
     _tell({"job": job, "retried": number}, f"{number} tasks run again", as_json)
 
 

@@ -6,12 +6,16 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+if TYPE_CHECKING:
+    from genfarm.retrying import Which
+
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of the farm; else GENFARM_HOME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+WhichTasks = Annotated[str, typer.Argument(help="failed, cancelled or all")]
 
 
 class Exit(IntEnum):
@@ -43,6 +47,15 @@ def exit_code(error: Exception) -> int:
     if isinstance(error, errors.ItemError):
         return Exit.FAILED_ITEMS
     return Exit.INVALID
+
+
+def read_which(word: str) -> "Which":
+    """Which tasks are to run again. Raises BadParameter."""
+    from genfarm.retrying import RETRIED
+
+    if word not in RETRIED:
+        raise typer.BadParameter(f"{word!r}: expected failed, cancelled or all")
+    return cast("Which", word)
 
 
 def say(words: str) -> None:

@@ -7,16 +7,21 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from genfarm_shared.tasks import ARTIFACT_NAME
+
 #: Seeds fit a signed 64-bit column and torch's generator.
 MAX_SEED = 2**63 - 1
 #: Longest prompt, in characters. Bounds what one row costs the store.
 MAX_PROMPT = 32_768
 
+#: Bytes that one file of a task may have. It travels to an engine in one piece.
+MAX_FILE = 64 * 2**20
+
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT, pattern=r"^[^\x00]*$")]
 #: A file that goes into a task: the name that `ArtifactStore.put` gave it, which is made of its
 #: content. The client puts pictures there; no path or URL of a user is ever read by a worker.
-File = Annotated[str, Field(pattern=r"^[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,8}$")]
+File = Annotated[str, Field(pattern=f"^{ARTIFACT_NAME}$")]
 
 
 class Params(BaseModel):

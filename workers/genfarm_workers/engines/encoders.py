@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 
-from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.heads import widen
 from genfarm_workers.engines.language import pad_ids, tensor_of
+from genfarm_workers.engines.loading import load_both
 from genfarm_workers.engines.quicken import quicken
-from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
 
 #: Tokens of the narrowest batch. Widths double from here: few shapes, and of texts of all
 #: lengths a quarter is padding.
@@ -86,21 +85,10 @@ def load_encoder(
     """
     from transformers import AutoTokenizer
 
-    quiet_libraries()
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = auto.from_pretrained(
-            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelUnavailable(
-            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
-            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
-        ) from error
+    tokenizer, model = load_both(entry, device, folder, AutoTokenizer, auto)
     return TextEncoder(
         key=entry.key,
-        model=widen(quicken(model.to(device).eval())),
+        model=widen(quicken(model)),
         tokenizer=tokenizer,
         device=device,
         context=_context(entry, model, tokenizer, most),

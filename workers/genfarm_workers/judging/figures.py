@@ -7,21 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measure of a set of outputs."""
-
-    name: str
-    value: float
-    #: The same measure of real ones; None where nothing real was named.
-    real: float | None
-    #: Outputs, or what else the note says, that it was taken over.
-    n: int
-    #: What it means, and its known bias.
-    note: str
-    #: Whether more or less of it is better; None: neither.
-    better: str | None = None
+from genfarm_shared.figures import Figure
 
 
 @dataclass(frozen=True, slots=True)

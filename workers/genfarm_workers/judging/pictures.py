@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from genfarm_shared.figures import Figure
 from genfarm_shared.likeness import marks_of_picture
-from genfarm_workers.judging.figures import Figure, Judgement, Sample
+from genfarm_workers.judging.figures import Judgement, Sample
 from genfarm_workers.judging.frechet import frechet_distance
 from genfarm_workers.judging.inception import FEATURES, Inception
 from genfarm_workers.judging.inception_score import inception_score

@@ -6,9 +6,10 @@ from statistics import mean
 from typing import Any
 
 from genfarm_shared.errors import InvalidTask
+from genfarm_shared.figures import Figure
 from genfarm_shared.likeness import Marks, likeness, marks_of_text
 from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.judging.figures import Figure, Judgement, Sample
+from genfarm_workers.judging.figures import Judgement, Sample
 from genfarm_workers.judging.perplexity import Perplexity, perplexity
 from genfarm_workers.judging.reference import read_lines
 from genfarm_workers.judging.twins import count_twins, find_twins

@@ -6,8 +6,9 @@ Content is pixels or letters: files of equal pixels may carry notes of their own
 import hashlib
 from collections.abc import Sequence
 
+from genfarm_shared.figures import Figure
 from genfarm_shared.likeness import Marks, Seen
-from genfarm_workers.judging.figures import Figure, Pair
+from genfarm_workers.judging.figures import Pair
 
 #: Likeness from which two outputs count as nearly the same. Of 200 digits that the starter model
 #: drew, no two of other seeds were above 0.79, and every JPEG copy of one was above 0.92.
