@@ -159,6 +159,11 @@ def job_of(chain_id: str, stage: int) -> str:
     return f"{chain_id}.{stage}"
 
 
+def chain_of(job_id: str) -> str:
+    """The chain that a stage's job belongs to."""
+    return job_id.rpartition(".")[0]
+
+
 def is_stage(job_id: str) -> bool:
     """Whether a job is a stage of a chain."""
     return job_id.startswith(PREFIX)

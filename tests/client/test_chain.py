@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from genfarm import Best, Farm, InvalidTask, ItemCancelled, JobConflict, NotFound, Stage
 from genfarm.chain import Chain
 from genfarm_shared.advancing import Advancer
+from genfarm_shared.schema import jobs
 from genfarm_shared.tasks import State
 
 from .tiny_worker import TinyWorker
@@ -102,6 +104,22 @@ def test_a_half_written_chain_is_completed_by_the_same_call(farm: Farm, worker: 
         store.remove(job_id)
     again = farm.chain(TWICE, ["a", "b"], name="twice")
     assert again.id == chain.id
+    assert [r.ok for r in work_off(farm, worker, again)] == [True, True]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("word", ["chain", "job"])
+def test_a_chain_cancelled_half_written_gives_its_name_up(
+    farm: Farm, worker: TinyWorker, word: str
+) -> None:
+    """As a client that was killed within its items leaves it, and a person who tidies up."""
+    chain = farm.chain(TWICE, ["a", "b"], name="twice")
+    store = farm._link.store
+    half = update(jobs).where(jobs.c.id == chain.stage(0).id).values(total=None, released=False)
+    store.write(lambda connection: connection.execute(half))
+    (chain if word == "chain" else chain.stage(0)).cancel()
+    again = farm.chain(TWICE, ["a", "b"], name="twice")
+    assert again.id != chain.id
     assert [r.ok for r in work_off(farm, worker, again)] == [True, True]
 
 

@@ -9,6 +9,7 @@ import pytest
 from genfarm.audit import judge
 from genfarm_shared.advancing import Advancer
 from genfarm_shared.chains import CUT_OFF, UNFIT, ChainRecord, Plan, Step
+from genfarm_shared.errors import JobConflict
 from genfarm_shared.kinds import check_params, encode_params, find_kind
 from genfarm_shared.queue import Broker
 from genfarm_shared.store import Store
@@ -246,3 +247,12 @@ def test_a_removed_stage_ends_its_chain_and_no_worker(store: Store, advancer: Ad
     work(store, chain, 0)
     advancer.sweep()
     assert store.list_chains(10, are_open=True) == []
+
+
+@pytest.mark.timeout(30)
+def test_a_stage_closed_half_written_is_refused_and_not_waited_for(store: Store) -> None:
+    job = JobRecord("chain_half.0", "drill", "drill", {}, 1.0, identity="chain_half.0")
+    store.open_job(job)
+    store.cancel(job.id)
+    with pytest.raises(JobConflict, match=r"chain_half\.0 was cancelled before its last input"):
+        store.open_job(job)

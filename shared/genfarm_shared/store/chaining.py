@@ -21,6 +21,7 @@ from genfarm_shared.schema import chain_inputs, chains, jobs, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.concluding import REOPENED
 from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.opening import write_head
 from genfarm_shared.tasks import TERMINAL, State
 
 
@@ -42,16 +43,9 @@ class Chaining(Database):
 
         Returns the chain that is in the store, and whether this call wrote it.
         """
-        same = chains.c.id == chain.id
-        if chain.identity is not None:
-            same = chains.c.identity == chain.identity
 
         def work(connection: Connection) -> tuple[ChainRecord, bool]:
-            row = None
-            while row is None:  # again where another of that identity went in between
-                connection.execute(insert_new(connection, chains), [_chain_row(chain)])
-                row = connection.execute(select(chains).where(same)).first()
-            found = ChainRecord(**row._mapping)
+            found = ChainRecord(**write_head(connection, chains, _chain_row(chain))._mapping)
             return found, found.id == chain.id
 
         return self.write(work)
@@ -158,10 +152,16 @@ class Chaining(Database):
         self.write(work)
 
     def withdraw_chain(self, chain_id: str) -> None:
-        """Have nothing more of it run. Its open tasks are for `cancel`."""
+        """Have nothing more of it run. Its open tasks are for `cancel`. One whose first stage was
+        never fully written gives its name up."""
         mine = (chains.c.id == chain_id, chains.c.ended_at.is_(None))
-        statement = update(chains).where(*mine).values(cancelled=True)
-        self.write(lambda connection: connection.execute(statement))
+        whole = exists().where(jobs.c.id == job_of(chain_id, 0), jobs.c.total.is_not(None))
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(chains).where(*mine).values(cancelled=True))
+            connection.execute(update(chains).where(*mine, ~whole).values(identity=None))
+
+        self.write(work)
 
     def reopen_chain(self, chain: ChainRecord) -> None:
         """Have keepers look after it again, and forget what was cut off; where the reason for
