@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from genfarm.audit import judge
-from genfarm_shared.advancing import Advancer
+from genfarm_shared.advancing import LOOKED_AFTER, SWEPT, Advancer
 from genfarm_shared.chains import CUT_OFF, UNFIT, ChainRecord, Plan, Step
 from genfarm_shared.errors import JobConflict
 from genfarm_shared.kinds import check_params, encode_params, find_kind
@@ -30,7 +30,7 @@ def advancer(store: Store, broker_url: str) -> Advancer:
 
 def begin(store: Store, *steps: Step, items: int = 3) -> ChainRecord:
     """A chain whose first stage is written."""
-    chain = ChainRecord(f"chain_{next(_numbers)}", Plan(steps).to_json(), 1.0)
+    chain = ChainRecord(f"chain_{next(_numbers):06}", Plan(steps).to_json(), 1.0)
     store.open_chain(chain)
     for step, job_id in zip(steps, chain.job_ids, strict=True):
         store.open_job(JobRecord(job_id, step.kind, step.model, {}, 1.0, released=True))
@@ -246,7 +246,7 @@ def test_a_removed_stage_ends_its_chain_and_no_worker(store: Store, advancer: Ad
     store.remove(chain.job_ids[1])
     work(store, chain, 0)
     advancer.sweep()
-    assert store.list_chains(10, are_open=True) == []
+    assert store.open_chains("", 10) == []
 
 
 @pytest.mark.timeout(30)
@@ -256,3 +256,31 @@ def test_a_stage_closed_half_written_is_refused_and_not_waited_for(store: Store)
     store.cancel(job.id)
     with pytest.raises(JobConflict, match=r"chain_half\.0 was cancelled before its last input"):
         store.open_job(job)
+
+
+def test_a_sweep_without_time_goes_on_where_the_last_broke_off(
+    store: Store, advancer: Advancer
+) -> None:
+    items = 2 * SWEPT + 1
+    chain, other = begin(store, SAY, ECHO, ECHO, items=items), begin(store, SAY, ECHO, items=1)
+    store.cancel(chain.job_ids[0])
+    work(store, other, 0)
+    advancer.sweep(0.0)
+    assert len(rows(store, chain, 1)) == SWEPT
+    assert rows(store, chain, 2) == rows(store, other, 1) == []
+    advancer.sweep(0.0)
+    assert len(rows(store, other, 1)) == 1
+    for _ in range(12):
+        advancer.sweep(0.0)
+    assert states(store, chain) == [{State.CANCELLED: items}] * 3
+    assert store.find_chain(chain.id).ended_at is not None
+    assert sound_books(store, chain)
+
+
+def test_chains_take_turns_however_many_there_are(store: Store, advancer: Advancer) -> None:
+    chains = [begin(store, SAY, ECHO, items=1) for _ in range(LOOKED_AFTER + 2)]
+    for chain in chains:
+        work(store, chain, 0)
+    for _ in range(2):
+        advancer.sweep()
+    assert [len(rows(store, chain, 1)) for chain in chains] == [1] * len(chains)

@@ -66,11 +66,15 @@ class Chaining(Database):
             )
         return ChainRecord(**found._mapping)
 
-    def list_chains(self, limit: int, *, are_open: bool = False) -> list[ChainRecord]:
-        """The newest chains first; those that keepers look after, or all."""
+    def list_chains(self, limit: int) -> list[ChainRecord]:
+        """The newest chains first."""
         statement = select(chains).order_by(chains.c.created_at.desc()).limit(limit)
-        if are_open:
-            statement = statement.where(chains.c.ended_at.is_(None))
+        return self.read(lambda c: [ChainRecord(**row._mapping) for row in c.execute(statement)])
+
+    def open_chains(self, after: str, limit: int) -> list[ChainRecord]:
+        """Chains that keepers look after, by their ids, from the one after that."""
+        where = (chains.c.ended_at.is_(None), chains.c.id > after)
+        statement = select(chains).where(*where).order_by(chains.c.id).limit(limit)
         return self.read(lambda c: [ChainRecord(**row._mapping) for row in c.execute(statement)])
 
     def disown_chain(self, chain_id: str) -> None:
