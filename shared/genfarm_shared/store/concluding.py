@@ -88,26 +88,40 @@ class Concluding(Database):
         Rows already there stay, whoever wrote them.
         """
 
-        def work(connection: Connection) -> list[str]:
-            now = self.clock(connection)
-            known = _hold_states(connection, {i for end in ends for i in end.parents})
-            sound = [e for e in ends if all(known.get(i) == s for i, s in e.parents.items())]
-            over = _withdrawn(connection, {end.withdrawn for end in sound} - {None})
-            sound = [end for end in sound if end.withdrawn is None or end.withdrawn in over]
-            if not sound:
-                return []
-            rows = [_task_row(end, now) for end in sound]
-            adding = insert_new(connection, tasks).returning(tasks.c.id)
-            written = set(connection.execute(adding, rows).scalars())
-            _keep_books(connection, [end for end in sound if end.task.id in written], now)
-            return sorted(written)
+        return self.write(lambda c: write_ends(c, ends, self.clock(c))) if ends else []
 
-        return self.write(work) if ends else []
+
+def write_ends(connection: Connection, ends: Sequence[End], now: float) -> list[str]:
+    """`Concluding.conclude` within a transaction."""
+    hold_chains(connection, {place_of(end.task.id)[0] for end in ends})
+    known = _hold_states(connection, {i for end in ends for i in end.parents})
+    sound = [e for e in ends if all(known.get(i) == s for i, s in e.parents.items())]
+    over = _withdrawn(connection, {end.withdrawn for end in sound} - {None})
+    sound = [end for end in sound if end.withdrawn is None or end.withdrawn in over]
+    if not sound:
+        return []
+    adding = insert_new(connection, tasks).returning(tasks.c.id)
+    rows = [_task_row(end, now) for end in sound]
+    written = set(connection.execute(adding, rows).scalars())
+    _keep_books(connection, [end for end in sound if end.task.id in written], now)
+    return sorted(written)
+
+
+def hold_chains(connection: Connection, chain_ids: Collection[str]) -> None:
+    """Have nobody else conclude or revive rows of those chains until the transaction ends.
+
+    Before any lock on their tasks. Without it PostgreSQL, at a delete of what was cut off that
+    waits for one row, would not see the later one that the same writer has not committed.
+    """
+    # Not against those who write inputs, whose foreign keys hold the chain's key.
+    some = select(chains.c.id).where(chains.c.id.in_(sorted(chain_ids))).order_by(chains.c.id)
+    connection.execute(some.with_for_update(key_share=True)).all()
 
 
 def revive(connection: Connection, task_ids: Sequence[str]) -> None:
     """Forget what was cut off from those tasks of one stage, which run again, and have keepers
-    look after their chain again. For the transaction that makes them pending."""
+    look after their chain again. For the transaction that makes them pending, and that holds
+    the chain."""
     if not task_ids:
         return
     chain_id = place_of(task_ids[0])[0]
@@ -131,11 +145,11 @@ def _hold_states(connection: Connection, task_ids: Collection[str]) -> dict[str,
 
 
 def _withdrawn(connection: Connection, chain_ids: Collection[str | None]) -> set[str]:
-    """Those of the chains that are withdrawn, and stay so until the transaction ends."""
+    """Those of the chains, which the transaction holds, that are withdrawn."""
     if not chain_ids:
         return set()
     over = select(chains.c.id).where(chains.c.id.in_(chain_ids), chains.c.cancelled)
-    return set(connection.execute(over.with_for_update()).scalars())
+    return set(connection.execute(over).scalars())
 
 
 def _keep_books(connection: Connection, ends: Sequence[End], now: float) -> None:

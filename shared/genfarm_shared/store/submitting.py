@@ -19,7 +19,7 @@ from genfarm_shared.chains import NEVER_RUN, chain_of, is_fed, is_stage
 from genfarm_shared.schema import attempts, chains, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.concluding import revive
+from genfarm_shared.store.concluding import hold_chains, revive
 from genfarm_shared.store.database import SLICE, Database
 from genfarm_shared.store.inserting import withdrawn
 from genfarm_shared.store.opening import write_head
@@ -146,6 +146,8 @@ class Submitting(Database):
         some = update(tasks).where(among(tasks.c.id, "ids")).values(_RETRIED)
 
         def step(connection: Connection) -> int:
+            if is_stage(job_id):
+                hold_chains(connection, [chain_of(job_id)])
             ids = hold_slice(connection, where, asked)
             if is_stage(job_id):
                 revive(connection, ids)
