@@ -30,8 +30,10 @@ MAX_STAGES, MAX_WIDTH = 32, 64
 CUT_OFF = "stage_failed"
 #: The reason code of a row whose stage made no task of what came to it.
 UNFIT = "unfit"
+#: The reason code of a row that nothing came of, because its chain was cancelled by then.
+WITHDRAWN = "chain_cancelled"
 #: Rows that never were a task, so that none can be run again.
-NEVER_RUN = (CUT_OFF, UNFIT)
+NEVER_RUN = (CUT_OFF, WITHDRAWN, UNFIT)
 #: The item itself, in a template.
 INPUT = "input"
 

@@ -169,6 +169,9 @@ def test_a_cancelled_chain_ends_and_is_taken_up_again(farm: Farm, worker: TinyWo
     assert chain.cancel() == 1
     work_off(farm, worker, chain)
     assert [len(list(chain.results(errors="skip"))), chain.status().is_done] == [0, True]
+    assert chain.retry() == 0
+    work_off(farm, worker, chain)
+    assert [error.code for error in chain.errors()] == ["cancelled", "chain_cancelled"]
     assert chain.retry("all") == 1
     assert all(result.ok for result in work_off(farm, worker, chain).results())
 

@@ -8,7 +8,7 @@ import pytest
 
 from genfarm.audit import judge
 from genfarm_shared.advancing import LOOKED_AFTER, SWEPT, Advancer
-from genfarm_shared.chains import CUT_OFF, UNFIT, ChainRecord, Plan, Step
+from genfarm_shared.chains import CUT_OFF, UNFIT, WITHDRAWN, ChainRecord, Plan, Step
 from genfarm_shared.errors import JobConflict
 from genfarm_shared.kinds import check_params, encode_params, find_kind
 from genfarm_shared.queue import Broker
@@ -284,3 +284,46 @@ def test_chains_take_turns_however_many_there_are(store: Store, advancer: Advanc
     for _ in range(2):
         advancer.sweep()
     assert [len(rows(store, chain, 1)) for chain in chains] == [1] * len(chains)
+
+
+def test_a_retry_of_failures_leaves_a_withdrawn_chain_withdrawn(
+    store: Store, advancer: Advancer
+) -> None:
+    chain = begin(store, SAY, ECHO, ECHO, items=4)
+    store.cancel(chain.job_ids[0], [f"{chain.id}.0-3"])
+    work(store, chain, 0, i1=None)
+    store.withdraw_chain(chain.id)
+    for _ in range(3):
+        advancer.sweep()
+    codes = [CUT_OFF if r.index in (1, 3) else WITHDRAWN for r in rows(store, chain, 1)]
+    assert [r.reason_code for r in rows(store, chain, 1)] == codes
+    assert {r.reason_code for r in rows(store, chain, 2)} == {CUT_OFF}
+    assert store.retry(chain.job_ids[0], {State.FAILED}) == 1
+    assert [r.index for r in rows(store, chain, 2)].count(1) == 0
+    advancer.sweep()
+    assert len(work(store, chain, 0)) == 1
+    for _ in range(3):
+        advancer.sweep()
+    assert states(store, chain)[1:] == [{State.CANCELLED: 4}] * 2
+    assert store.find_chain(chain.id).ended_at is not None
+    store.reopen_chain(chain)
+    for stage in range(3):
+        advancer.sweep()
+        work(store, chain, stage)
+    assert states(store, chain)[2] == {State.SUCCEEDED: 3, State.CANCELLED: 1}
+    assert sound_books(store, chain)
+
+
+def test_a_best_that_found_nothing_chooses_anew_after_a_retry(
+    store: Store, advancer: Advancer
+) -> None:
+    fan = Step("say", "drill", "drill", {"text": "{input}", "aloud": True}, times=2)
+    chain = begin(store, fan, Step("best", "drill", "drill", fold=2, by="score"), ECHO, items=1)
+    advancer.advance(work(store, chain, 0, i0="no number", i1=None))
+    assert [r.reason_code for s in (1, 2) for r in rows(store, chain, s)] == [UNFIT, CUT_OFF]
+    assert store.retry(chain.job_ids[0], {State.FAILED}) == 1
+    advancer.advance(work(store, chain, 0))
+    assert [r.metrics["chosen"] for r in rows(store, chain, 1)] == [1]
+    work(store, chain, 2)
+    assert store.look_over(chain) is Standing.ENDED
+    assert sound_books(store, chain)

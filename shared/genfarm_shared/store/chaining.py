@@ -15,11 +15,11 @@ from sqlalchemy import (
     update,
 )
 
-from genfarm_shared.chains import CUT_OFF, ChainRecord, job_of
+from genfarm_shared.chains import WITHDRAWN, ChainRecord, job_of
 from genfarm_shared.errors import NotFound
 from genfarm_shared.schema import chain_inputs, chains, jobs, tasks
 from genfarm_shared.store.among import among
-from genfarm_shared.store.concluding import REOPENED
+from genfarm_shared.store.concluding import forget_later, hold_chains, reopen
 from genfarm_shared.store.database import SLICE, Database, insert_new
 from genfarm_shared.store.opening import write_head
 from genfarm_shared.tasks import TERMINAL, State
@@ -168,18 +168,18 @@ class Chaining(Database):
         self.write(work)
 
     def reopen_chain(self, chain: ChainRecord) -> None:
-        """Have keepers look after it again, and forget what was cut off; where the reason for
-        that still holds they find it anew."""
-        opened = update(chains).where(chains.c.id == chain.id)
-        self.write(lambda c: c.execute(opened.values(REOPENED)))
-        where = (tasks.c.job_id.in_(chain.job_ids), tasks.c.reason_code == CUT_OFF)
+        """Have a withdrawn chain go on with what it was withdrawn from."""
+        where = (tasks.c.job_id.in_(chain.job_ids), tasks.c.reason_code == WITHDRAWN)
         some = select(tasks.c.id).where(*where).limit(SLICE)
+        gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code == WITHDRAWN)
 
         def step(connection: Connection) -> int:
-            chosen = {"ids": connection.execute(some).scalars().all()}
-            gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code == CUT_OFF)
-            return connection.execute(gone, chosen).rowcount
+            hold_chains(connection, [chain.id])
+            ids = connection.execute(some).scalars().all()
+            forget_later(connection, ids)
+            return connection.execute(gone, {"ids": ids}).rowcount
 
+        self.write(lambda connection: reopen(connection, chain.id, is_wanted=True))
         self.write_in_slices(step)
 
     def _insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

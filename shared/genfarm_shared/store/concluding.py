@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
-from genfarm_shared.chains import CUT_OFF, ChainRecord, Plan, job_of, place_of
+from genfarm_shared.chains import CUT_OFF, UNFIT, WITHDRAWN, ChainRecord, Plan, job_of, place_of
 from genfarm_shared.schema import attempts, chains, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.database import SLICE, Database, insert_new
@@ -46,14 +46,6 @@ class End:
     #: The chain that it ends with, where it ends for that alone; nothing is written once that
     #: goes on again.
     withdrawn: str | None = None
-
-
-#: What becomes of a chain's row when tasks of it are run again.
-REOPENED: dict[str, Any] = {
-    "cancelled": False,
-    "ended_at": None,
-    "retries": chains.c.retries + 1,
-}
 
 
 class Concluding(Database):
@@ -108,7 +100,7 @@ def write_ends(connection: Connection, ends: Sequence[End], now: float) -> list[
 
 
 def hold_chains(connection: Connection, chain_ids: Collection[str]) -> None:
-    """Have nobody else conclude or revive rows of those chains until the transaction ends.
+    """Have nobody else conclude or forget rows of those chains until the transaction ends.
 
     Before any lock on their tasks. Without it PostgreSQL, at a delete of what was cut off that
     waits for one row, would not see the later one that the same writer has not committed.
@@ -118,23 +110,30 @@ def hold_chains(connection: Connection, chain_ids: Collection[str]) -> None:
     connection.execute(some.with_for_update(key_share=True)).all()
 
 
-def revive(connection: Connection, task_ids: Sequence[str]) -> None:
-    """Forget what was cut off from those tasks of one stage, which run again, and have keepers
-    look after their chain again. For the transaction that makes them pending, and that holds
-    the chain."""
+def reopen(connection: Connection, chain_id: str, *, is_wanted: bool) -> None:
+    """Have keepers look after a chain again; where it is wanted again, withdrawn no more."""
+    opened = update(chains).where(chains.c.id == chain_id)
+    values: dict[str, Any] = {"ended_at": None, "retries": chains.c.retries + 1}
+    connection.execute(opened.values(values | ({"cancelled": False} if is_wanted else {})))
+
+
+def forget_later(connection: Connection, task_ids: Sequence[str]) -> None:
+    """Forget what was decided of the later rows of those tasks of one chain because these had
+    come to nothing: what was cut off, and choices that found nothing to choose."""
     if not task_ids:
         return
     chain_id = place_of(task_ids[0])[0]
     stages = select(chains.c.stages).where(chains.c.id == chain_id)
     plan = Plan.from_json(connection.execute(stages).scalar_one())
-    cut: set[str] = set()
+    cut, choices = set[str](), set[str]()
     for _, stage, index in map(place_of, task_ids):
         for later, rows in plan.later(stage, index).items():
-            cut.update(f"{job_of(chain_id, later)}-{row}" for row in rows)
-    gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code == CUT_OFF)
-    connection.execute(gone, {"ids": sorted(cut)})
-    opened = update(chains).where(chains.c.id == chain_id)
-    connection.execute(opened.values(REOPENED))
+            ids = {f"{job_of(chain_id, later)}-{row}" for row in rows}
+            cut |= ids
+            choices |= ids if plan.steps[later].by is not None else set()
+    for ids, codes in ((cut, (CUT_OFF, WITHDRAWN)), (choices, (UNFIT,))):
+        gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code.in_(codes))
+        connection.execute(gone, {"ids": sorted(ids)})
 
 
 def _hold_states(connection: Connection, task_ids: Collection[str]) -> dict[str, State]:

@@ -19,7 +19,7 @@ from genfarm_shared.chains import NEVER_RUN, chain_of, is_fed, is_stage
 from genfarm_shared.schema import attempts, chains, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.concluding import hold_chains, revive
+from genfarm_shared.store.concluding import forget_later, hold_chains, reopen
 from genfarm_shared.store.database import SLICE, Database
 from genfarm_shared.store.inserting import withdrawn
 from genfarm_shared.store.opening import write_head
@@ -93,7 +93,8 @@ class Submitting(Database):
         In slices, each whole or not at all. A result that a worker brings
         later is refused by the state. A job that was never fully written is
         closed with what it has, and its name is free for another. With
-        `of_chain` only while that chain is withdrawn.
+        `of_chain` only while that chain is withdrawn, and not what was run
+        again since.
         """
         open_states = (State.PENDING, State.QUEUED, State.RUNNING)
         where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
@@ -101,6 +102,7 @@ class Submitting(Database):
             where.append(among(tasks.c.id, "wanted"))
         if of_chain is not None:
             where.append(exists().where(chains.c.id == of_chain, chains.c.cancelled))
+            where.append(tasks.c.retries == 0)
         asked = {} if task_ids is None else {"wanted": sorted(task_ids)}
 
         def step(connection: Connection) -> int:
@@ -124,7 +126,8 @@ class Submitting(Database):
 
         What fails again meanwhile is left. Only states that left no result can be retried; the
         audit keeps the old attempts. A deadline that has passed is lifted, or what expired would
-        expire again. Of a chain's stage, what was cut off from those tasks waits for them anew.
+        expire again. Of a chain's stage, what was cut off from those tasks waits for them anew;
+        a withdrawn chain stays so unless cancelled tasks are run again.
         """
 
         where = [
@@ -149,8 +152,9 @@ class Submitting(Database):
             if is_stage(job_id):
                 hold_chains(connection, [chain_of(job_id)])
             ids = hold_slice(connection, where, asked)
-            if is_stage(job_id):
-                revive(connection, ids)
+            if ids and is_stage(job_id):
+                forget_later(connection, ids)
+                reopen(connection, chain_of(job_id), is_wanted=State.CANCELLED in states)
             return connection.execute(some, {"ids": ids}).rowcount
 
         def lift(connection: Connection) -> None:
