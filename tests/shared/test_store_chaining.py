@@ -241,10 +241,13 @@ def test_a_task_cancelled_by_somebody_cuts_its_item_off(store: Store, advancer: 
     assert [(r.index, r.reason_code) for r in rows(store, chain, 1)] == [(2, CUT_OFF)]
 
 
-def test_a_removed_stage_ends_its_chain_and_no_worker(store: Store, advancer: Advancer) -> None:
+@pytest.mark.parametrize("score", [0.5, None])
+def test_a_removed_stage_ends_its_chain_and_no_worker(
+    store: Store, advancer: Advancer, score: float | None
+) -> None:
     chain = begin(store, SAY, ECHO)
     store.remove(chain.job_ids[1])
-    work(store, chain, 0)
+    work(store, chain, 0, i0=score, i1=score, i2=score)
     advancer.sweep()
     assert store.open_chains("", 10) == []
 
@@ -327,3 +330,18 @@ def test_a_best_that_found_nothing_chooses_anew_after_a_retry(
     work(store, chain, 2)
     assert store.look_over(chain) is Standing.ENDED
     assert sound_books(store, chain)
+
+
+def test_a_removed_chain_leaves_nothing_of_what_was_asked(store: Store, advancer: Advancer) -> None:
+    chain, other = begin(store, SAY, ECHO), begin(store, SAY, ECHO, items=1)
+    for one in (chain, other):
+        store.insert_inputs(one.id, {0: "a prompt"})
+        advancer.advance(work(store, one, 0))
+        work(store, one, 1)
+    store.remove_chain(chain)
+    advancer.sweep()
+    assert store.read_inputs(chain.id, [0]) == {}
+    assert rows(store, chain, 0) == rows(store, chain, 1) == []
+    assert [left.id for left in store.list_chains(10)] == [other.id]
+    assert [len(rows(store, other, stage)) for stage in (0, 1)] == [1, 1]
+    assert store.read_inputs(other.id, [0]) == {0: "a prompt"}

@@ -35,9 +35,9 @@ from genfarm_shared.store.working import Working
 
 
 class Store(
+    Chaining,
     Submitting,
     Inserting,
-    Chaining,
     Concluding,
     Dispatching,
     Attending,

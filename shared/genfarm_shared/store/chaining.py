@@ -20,8 +20,9 @@ from genfarm_shared.errors import NotFound
 from genfarm_shared.schema import chain_inputs, chains, jobs, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.concluding import forget_later, hold_chains, reopen
-from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.database import SLICE, insert_new
 from genfarm_shared.store.opening import write_head
+from genfarm_shared.store.submitting import Submitting
 from genfarm_shared.tasks import TERMINAL, State
 
 
@@ -35,7 +36,7 @@ class Standing(StrEnum):
     ENDED = "ended"
 
 
-class Chaining(Database):
+class Chaining(Submitting):
     """The verbs of chains."""
 
     def open_chain(self, chain: ChainRecord) -> tuple[ChainRecord, bool]:
@@ -93,6 +94,23 @@ class Chaining(Database):
                 connection.execute(delete(chains).where(chains.c.id == chain.id))
 
         self.write(work)
+
+    def remove_chain(self, chain: ChainRecord) -> None:
+        """Delete a chain that has ended or is withdrawn, with its stages and inputs. Artefacts
+        stay. Its own row goes last, so that a removal that broke off can be repeated."""
+        self.shut_chain(chain.id)
+        for job_id in reversed(chain.job_ids):  # or keepers would write what comes of a stage anew
+            self.remove(job_id)
+        mine = select(chain_inputs.c.index).where(chain_inputs.c.chain_id == chain.id)
+
+        def step(connection: Connection) -> int:
+            places = connection.execute(mine.limit(SLICE)).scalars().all()
+            some = (chain_inputs.c.chain_id == chain.id, chain_inputs.c.index.in_(places))
+            return connection.execute(delete(chain_inputs).where(*some)).rowcount
+
+        self.write_in_slices(step)
+        whole = delete(chains).where(chains.c.id == chain.id)
+        self.write(lambda connection: connection.execute(whole))
 
     def insert_inputs(self, chain_id: str, inputs: Mapping[int, Any]) -> None:
         """Write items down by their places; those that are there stay."""

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from genfarm_shared.chains import CUT_OFF, UNFIT, WITHDRAWN, ChainRecord, Plan, job_of, place_of
 from genfarm_shared.schema import attempts, chains, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.inserting import is_orphan, withdrawn
 from genfarm_shared.tasks import Artifact, State, Task
 
 #: The worker of rows that no worker ran, in their books.
@@ -77,10 +79,15 @@ class Concluding(Database):
     def conclude(self, ends: Sequence[End]) -> list[str]:
         """Write rows that end at once, each with its books; returns the ids of those written.
 
-        Rows already there stay, whoever wrote them.
+        Rows already there stay, whoever wrote them. Raises JobConflict when their stage has been
+        removed.
         """
-
-        return self.write(lambda c: write_ends(c, ends, self.clock(c))) if ends else []
+        try:
+            return self.write(lambda c: write_ends(c, ends, self.clock(c))) if ends else []
+        except IntegrityError as error:
+            if not is_orphan(error):
+                raise
+            raise withdrawn(ends[0].task.job_id) from error
 
 
 def write_ends(connection: Connection, ends: Sequence[End], now: float) -> list[str]:
