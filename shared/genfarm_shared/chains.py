@@ -10,7 +10,6 @@ says where it came from, its id is known before it is written, and nobody can
 write it twice. Pure: knows no store.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+from genfarm_shared.seeds import derive_seed
 from genfarm_shared.templates import TWIN, Path, paths_of, read_path
 
 #: Begins the id of every chain, and so of its jobs and tasks: whoever has a task in hand sees
@@ -184,10 +184,9 @@ def place_of(task_id: str) -> tuple[str, int, int]:
 
 
 def child_seed(seed: int, stage: int, twin: int) -> int:
-    """The seed of a row, from that of the row it comes of: 63 bits, apart for every stage and
-    twin, so that two stages of one model do not draw the same noise."""
-    digest = hashlib.sha256(f"chain:{seed}:{stage}:{twin}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    """The seed of a row, from that of the row it comes of: apart for every stage and twin, so that
+    two stages of one model do not draw the same noise."""
+    return derive_seed("chain", seed, stage, twin)
 
 
 def best_of(scores: Sequence[float | None]) -> int | None:
