@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from genfarm import Best, Farm, InvalidTask, ItemCancelled, JobConflict, NotFound, Stage
 from genfarm.chain import Chain
@@ -132,6 +132,24 @@ def test_a_later_stage_may_look_at_the_item_again(farm: Farm, worker: TinyWorker
     assert [r.input for r in results] == ["a of oil", "b of ink"]
     assert [r.stages["ask"].text for r in results] == ["draw a 0:0", "draw b 0:9"]
     assert results[0].custom_id == "x"
+
+
+def test_items_of_a_stream_are_written_together_and_before_their_tasks(
+    farm: Farm, worker: TinyWorker
+) -> None:
+    written: list[str] = []
+    tables = {f"INSERT INTO {table} " for table in ("chain_inputs", "tasks")}
+
+    @event.listens_for(farm._link.store._engine, "before_cursor_execute")
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        written.extend(table.split()[2] for table in tables if statement.startswith(table))
+
+    dress = Stage("text-generation", prompt="{text} of {input.style}")
+    items = ({"prompt": f"{i}", "style": "oil"} for i in range(40))
+    chain = farm.chain([TWICE[0], dress], items, name="dressed")
+    assert len(written) < 40
+    assert written == ["chain_inputs", "tasks"] * (len(written) // 2)
+    assert all(result.ok for result in work_off(farm, worker, chain).results())
 
 
 def test_the_best_of_several_goes_on(farm: Farm, worker: TinyWorker) -> None:
