@@ -47,6 +47,8 @@ class Source:
     is_repeatable: bool
     #: Name of the file; None when there is none.
     file: str | None = None
+    #: Called before tasks of what was read are written, with what must be there first.
+    settle: Callable[[], None] = lambda: None
 
     def place(self, index: int, line: int | None) -> str:
         """Where an input stands, for people."""

@@ -21,7 +21,7 @@ from genfarm.status import JobStatus
 from genfarm_shared.chains import CUT_OFF, ChainRecord, Plan
 from genfarm_shared.errors import GenfarmError, ItemError, ItemTimeout
 from genfarm_shared.offspring import trace
-from genfarm_shared.tasks import TaskRecord
+from genfarm_shared.tasks import State, TaskRecord
 
 if TYPE_CHECKING:  # Pillow is loaded by the first contact sheet
     from PIL.Image import Image
@@ -160,12 +160,15 @@ class Chain:
 
     def retry(self, which: Which = "failed") -> int:
         """Run tasks of every stage again that ended without a result, and what they kept from
-        running; returns how many tasks. Raises Unreachable before anything is changed."""
+        running; returns how many tasks. A cancelled chain goes on with `"cancelled"` or `"all"`;
+        after `"failed"` the stages that follow stay withdrawn. Raises Unreachable before anything
+        is changed."""
         if which not in RETRIED:
             raise ValueError(f"which={which!r}: expected one of {', '.join(RETRIED)}")
         self._link.check_broker()
         store = self._link.store
-        store.reopen_chain(self._record)
+        if State.CANCELLED in RETRIED[which]:
+            store.reopen_chain(self._record)
         number = sum(store.retry(job_id, RETRIED[which]) for job_id in self._record.job_ids)
         self._link.hand_on()
         return number

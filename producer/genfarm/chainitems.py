@@ -48,8 +48,14 @@ class Reader:
         self._items = open_source(_widened(order.kind, plan), items.inputs, items.id_from, keep)
         #: The chain whose items are written down as they are read, for stages that look at them.
         self.keeps_for: str | None = None
+        #: Items that were read for that chain and are not written down yet.
+        self._unwritten: dict[int, Mapping[str, Any]] = {}
         self.source = _Source(
-            self.read, self._items.is_repeatable, self._items.file, times=self._step.times
+            self.read,
+            self._items.is_repeatable,
+            self._items.file,
+            self._settle,
+            times=self._step.times,
         )
 
     def read(self) -> Iterator[Given]:
@@ -62,7 +68,7 @@ class Reader:
                 custom_id = default_id(given.index)
             self._check(given, item)
             if self.keeps_for is not None and self._plan.keeps_inputs:
-                self._link.store.insert_inputs(self.keeps_for, {given.index: item})
+                self._unwritten[given.index] = item
             for twin in range(self._step.times):
                 yield self._row(given, item, seed, custom_id, twin)
 
@@ -84,6 +90,12 @@ class Reader:
                 self._link.store.insert_inputs(chain_id, chunk)
                 chunk = {}
         self._link.store.insert_inputs(chain_id, chunk)
+
+    def _settle(self) -> None:
+        """Write down the items of the tasks that are to be written."""
+        if self.keeps_for is not None:
+            self._link.store.insert_inputs(self.keeps_for, self._unwritten)
+            self._unwritten.clear()
 
     def _inputs(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if self._plan.keeps_inputs:

@@ -4,7 +4,6 @@ Every round is an ordinary job and follows from the call alone, so that the same
 call finds it again. Judges nothing.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,11 +19,8 @@ from genfarm.result import Result
 from genfarm.submission import write
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import find_kind
+from genfarm_shared.seeds import derive_seed
 from genfarm_shared.tasks import JobRecord
-
-#: Bits of a seed of a later round: readers of JSON that know only floats keep it exact.
-SEED_BITS = 48
-
 
 #: What there is to see in an empty text, which no classifier takes.
 NOTHING = Sight("", 0.0)
@@ -120,10 +116,7 @@ class Rounds:
 
 def reseed(seed: int, number: int) -> int:
     """The seed of an input's try in that round; in the first, its own."""
-    if number == 1:
-        return seed
-    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> (64 - SEED_BITS)
+    return seed if number == 1 else derive_seed(seed, number)
 
 
 def _slots(request: Request, n: int | None) -> list[Slot]:

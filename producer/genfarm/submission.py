@@ -95,6 +95,7 @@ class Stream:
         self._room = link.room
         self._when_full: WhenFull = label.when_full or "wait"
         self._tasks = draft(request.order, request.source, self.record.id)
+        self._settle = request.source.settle
         #: Tasks written or found so far.
         self.written = 0
         self.is_done = False
@@ -111,6 +112,7 @@ class Stream:
             self._room.take(max(len(chunk) - there, 0), self._when_full)
             # What an earlier run wrote may have ended: its rows are dispatched as they stand.
             window = self._link.address.window if self._is_ours else 0
+            self._settle()
             queued = self._link.store.insert(chunk, window)
             self.written += len(chunk)
             if self.is_done:

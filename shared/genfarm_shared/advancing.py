@@ -9,13 +9,14 @@ the same ids, and the second finds them there. Knows no SQL and no engine.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genfarm_shared.chains import ChainRecord, Plan, job_of, place_of
 from genfarm_shared.errors import JobConflict, NotFound, Unreachable
@@ -34,10 +35,10 @@ log = logging.getLogger(__name__)
 REMEMBERED = 64
 #: Rows of the stage before that one transaction goes through at most.
 TOGETHER = 500
+#: The same of a sweep, which looks at its time after each: about 50 ms on SQLite.
+SWEPT = 100
 #: Chains that one round looks after; of more they take turns. A look takes some milliseconds.
 LOOKED_AFTER = 20
-#: Open chains that are known of at once, the newest. Not measured.
-MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class _Mark:
     #: The last end so far, UTC seconds, and when that was first seen, monotonic seconds.
     last: float | None
     seen_at: float
+    #: Where a pass up to the last end ran out of time.
+    broken_off: Due | None = None
 
 
 class Advancer:
@@ -71,8 +74,11 @@ class Advancer:
         self._broker = broker
         self._window = window
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        #: The chains whose turn comes next.
-        self._turns: list[str] = []
+        #: The chain that had its turn last, and those of this round.
+        self._turn = ""
+        self._round: set[str] = set()
+        #: When a sweep is to end, monotonic seconds.
+        self._until = math.inf
         #: Chains whose fault was told already.
         self._sick: set[str] = set()
         #: How far the ended rows before each stage have been gone through.
@@ -93,31 +99,47 @@ class Advancer:
             if chain_id in self._known
         )
 
-    def sweep(self) -> None:
-        """See that nothing was left behind in any chain. Raises Unreachable."""
-        going = {chain.id: chain for chain in self._store.list_chains(MOST, are_open=True)}
-        self._marks = {gap: mark for gap, mark in self._marks.items() if gap[0] in going}
-        self._turns = [i for i in self._turns if i in going] or sorted(going)
-        turn, self._turns = self._turns[:LOOKED_AFTER], self._turns[LOOKED_AFTER:]
-        for chain in (going[chain_id] for chain_id in turn):
-            try:
-                self._look_after(self._remember(chain))
-            except JobConflict as error:
-                log.warning("chain %s ends, for a stage was removed: %s", chain.id, error)
-                self._store.shut_chain(chain.id)
-            except Unreachable:
-                raise
-            except Exception:  # one chain must not end every worker that looks after it
-                if chain.id not in self._sick:
-                    log.exception("chain %s does not go on. This is a bug", chain.id)
-                self._sick.add(chain.id)
+    def sweep(self, seconds: float = math.inf) -> None:
+        """See that nothing was left behind in any chain, as far as that many seconds allow; the
+        next sweep goes on from there. Raises Unreachable."""
+        self._until = time.monotonic() + seconds
+        page = self._store.open_chains(self._turn, LOOKED_AFTER)
+        for chain in page:
+            self._turn = chain.id
+            self._round.add(chain.id)
+            self._try_to_look_after(chain)
+            if self._is_late() and chain is not page[-1]:
+                return
+        if len(page) < LOOKED_AFTER:
+            self._marks = {gap: mark for gap, mark in self._marks.items() if gap[0] in self._round}
+            self._turn, self._round = "", set()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def _try_to_look_after(self, chain: ChainRecord) -> None:
+        try:
+            self._look_after(self._remember(chain))
+        except JobConflict as error:
+            log.warning("chain %s ends, for a stage was removed: %s", chain.id, error)
+            self._store.shut_chain(chain.id)
+        except Unreachable:
+            raise
+        except Exception:  # one chain must not end every worker that looks after it
+            if chain.id not in self._sick:
+                log.exception("chain %s does not go on. This is a bug", chain.id)
+            self._sick.add(chain.id)
 
     def _look_after(self, known: _Known) -> None:
         chain, plan = known.chain, known.plan
         if chain.cancelled:
             for job_id in chain.job_ids:
                 self._store.cancel(job_id, of_chain=chain.id)
-        written = sum(self._catch_up(known, stage) for stage in range(1, len(plan.steps)))
+        written = 0
+        for stage in range(1, len(plan.steps)):
+            written += self._catch_up(known, stage)
+            if written and self._is_late():
+                return
         if written or not self._store.seal_stages(chain):
             return
         if self._store.look_over(chain) is Standing.STALLED:
@@ -129,35 +151,44 @@ class Advancer:
         """Go through what has ended before that stage since the last look; returns rows."""
         chain, written, now = known.chain, 0, time.monotonic()
         gap = (chain.id, chain.retries, stage)
-        last = self._store.pace(job_of(chain.id, stage - 1), 0.0).last_at
         mark = self._marks.get(gap, _Mark(0.0, None, now))
-        if last is None or (last == mark.last and now - mark.seen_at > OVERLAP):
-            return 0
-        due = Due(mark.gone_to)
-        while found := self._store.find_due(chain, stage, due, TOGETHER):
+        if mark.broken_off is None:
+            last = self._store.pace(job_of(chain.id, stage - 1), 0.0).last_at
+            if last is None or (last == mark.last and now - mark.seen_at > OVERLAP):
+                return 0
+            mark = _Mark(mark.gone_to, last, mark.seen_at if last == mark.last else now)
+        due = mark.broken_off or Due(mark.gone_to)
+        while found := self._store.find_due(chain, stage, due, SWEPT):
             due = found[-1]
             units = {known.plan.unit(stage, one.index) for one in found}
-            written += self._go_on(known, stage, sorted(units))
-        seen_at = mark.seen_at if last == mark.last else now
+            written += self._go_on(known, stage, sorted(units), is_deep=False)
+            if self._is_late():
+                self._marks[gap] = replace(mark, broken_off=due)
+                return written
+        assert mark.last is not None  # noqa: S101  # a pass begins with one
         # A transaction may show later than one that ended after it.
-        self._marks[gap] = _Mark(last - OVERLAP, last, seen_at)
+        self._marks[gap] = replace(mark, gone_to=mark.last - OVERLAP, broken_off=None)
         return written
 
-    def _go_on(self, known: _Known, stage: int, units: Sequence[int]) -> int:
-        """Write what those units make, and of what ends with it, what follows; returns rows."""
+    def _go_on(
+        self, known: _Known, stage: int, units: Sequence[int], *, is_deep: bool = True
+    ) -> int:
+        """Write what those units make and, where it is to go deep, what follows of what ends with
+        it; returns rows."""
         step, written = known.plan.steps[stage], 0
         most = max(TOGETHER // max(step.fold, step.times), 1)
         for start in range(0, len(units), most):
             some = units[start : start + most]
-            written += self._write(known, stage, some)
+            written += self._write(known, stage, some, is_deep=is_deep)
         return written
 
-    def _write(self, known: _Known, stage: int, units: Sequence[int]) -> int:
+    def _write(self, known: _Known, stage: int, units: Sequence[int], *, is_deep: bool) -> int:
         family = Family(known.chain, known.plan, stage, self._parents(known, stage, units))
         born = bring_forth(self._store, family, units)
         self._hand_on(born.tasks)
         ended = self._store.conclude(born.ends)
-        return len(born.tasks) + len(ended) + (self.advance(ended) if ended else 0)
+        further = self.advance(ended) if ended and is_deep else 0
+        return len(born.tasks) + len(ended) + further
 
     def _parents(self, known: _Known, stage: int, units: Sequence[int]) -> Mapping[int, TaskRecord]:
         job_id = job_of(known.chain.id, stage - 1)

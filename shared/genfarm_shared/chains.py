@@ -10,7 +10,6 @@ says where it came from, its id is known before it is written, and nobody can
 write it twice. Pure: knows no store.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+from genfarm_shared.seeds import derive_seed
 from genfarm_shared.templates import TWIN, Path, paths_of, read_path
 
 #: Begins the id of every chain, and so of its jobs and tasks: whoever has a task in hand sees
@@ -30,8 +30,10 @@ MAX_STAGES, MAX_WIDTH = 32, 64
 CUT_OFF = "stage_failed"
 #: The reason code of a row whose stage made no task of what came to it.
 UNFIT = "unfit"
+#: The reason code of a row that nothing came of, because its chain was cancelled by then.
+WITHDRAWN = "chain_cancelled"
 #: Rows that never were a task, so that none can be run again.
-NEVER_RUN = (CUT_OFF, UNFIT)
+NEVER_RUN = (CUT_OFF, WITHDRAWN, UNFIT)
 #: The item itself, in a template.
 INPUT = "input"
 
@@ -159,6 +161,11 @@ def job_of(chain_id: str, stage: int) -> str:
     return f"{chain_id}.{stage}"
 
 
+def chain_of(job_id: str) -> str:
+    """The chain that a stage's job belongs to."""
+    return job_id.rpartition(".")[0]
+
+
 def is_stage(job_id: str) -> bool:
     """Whether a job is a stage of a chain."""
     return job_id.startswith(PREFIX)
@@ -177,10 +184,9 @@ def place_of(task_id: str) -> tuple[str, int, int]:
 
 
 def child_seed(seed: int, stage: int, twin: int) -> int:
-    """The seed of a row, from that of the row it comes of: 63 bits, apart for every stage and
-    twin, so that two stages of one model do not draw the same noise."""
-    digest = hashlib.sha256(f"chain:{seed}:{stage}:{twin}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    """The seed of a row, from that of the row it comes of: apart for every stage and twin, so that
+    two stages of one model do not draw the same noise."""
+    return derive_seed("chain", seed, stage, twin)
 
 
 def best_of(scores: Sequence[float | None]) -> int | None:

@@ -2,9 +2,9 @@
 
     dispatch    pending rows become queued and are published, inside a window
     reap        a worker that stopped beating loses its tasks to others
-    sweep       what chains have left behind between two stages goes on (`advancing.py`)
     reconcile   queued rows that Redis knows nothing of become pending again: at once when
                 Redis has restarted or was flushed, in turn for what it lost in silence
+    sweep       what chains have left behind between two stages goes on (`advancing.py`)
 
 Runs in every worker process; two at once are safe, because every write checks
 state again. Knows no model.
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: A row younger than this may be on its way between the store and Redis. Seconds.
 IN_FLIGHT = 2.0
+#: What a round spends on chains before the next goes on with them. Seconds, not measured.
+SWEEP_SECONDS = 0.2
 
 
 def dispatch(store: Store, broker: Broker, window: int) -> int:
@@ -61,7 +63,7 @@ class Keeper:
         broker: Broker,
         settings: Settings,
         worker_id: str = "",
-        sweep: Callable[[], object] | None = None,
+        sweep: Callable[[float], object] | None = None,
     ) -> None:
         """`worker_id` is this process's own: while its beats do not arrive, nobody is judged."""
         self._sweep = sweep
@@ -81,13 +83,13 @@ class Keeper:
         """One round; `now` is monotonic seconds. Raises Unreachable during an outage."""
         self._store.expire()
         dead = self._reap(now)
-        if self._sweep is not None:
-            self._sweep()
         waited = self._broker.waited_seconds
         try:
             self._mend(bool(dead), now)
         finally:
             self._on_redis = self._broker.waited_seconds - waited
+        if self._sweep is not None:  # last, and briefly: a large chain must not keep others waiting
+            self._sweep(SWEEP_SECONDS)
 
     def _mend(self, dead: bool, now: float) -> None:
         """Compare Redis with the rows where that is due, and publish what is pending."""

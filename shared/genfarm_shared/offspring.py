@@ -6,7 +6,7 @@ Reads the store and writes nothing; the same rows always bring forth the same.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from genfarm_shared.chains import CUT_OFF, UNFIT, ChainRecord, Plan, best_of, job_of
+from genfarm_shared.chains import CUT_OFF, UNFIT, WITHDRAWN, ChainRecord, Plan, best_of, job_of
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import batch_key, encode_params
 from genfarm_shared.sight import Sight, view
@@ -176,23 +176,24 @@ def _choose(
 def _cut_off(family: Family, unit: int, group: Sequence[TaskRecord]) -> list[End]:
     """Rows that nothing came to."""
     stage = family.stage - 1
-    failed = next((record for record in group if record.state is not State.SUCCEEDED), None)
-    if failed is None:
+    failed = next((record for record in group if record.state is not State.SUCCEEDED), group[0])
+    # Something could have come of it, had the chain gone on.
+    is_withdrawn = any(record.state is State.SUCCEEDED for record in group)
+    if is_withdrawn:
         said = "the chain was cancelled"
-    elif failed.reason_code == CUT_OFF and failed.reason is not None:
+    elif failed.reason_code in (CUT_OFF, WITHDRAWN) and failed.reason is not None:
         said = failed.reason
     else:
         name = family.plan.steps[stage].name
         said = f"stage {stage + 1} ({name}) {failed.state}: task {failed.id}"
-    over = any(record.state is State.SUCCEEDED for record in group)
     return [
         End(
             _blank(family, row, group),
             State.CANCELLED,
             _states(group),
-            CUT_OFF,
+            WITHDRAWN if is_withdrawn else CUT_OFF,
             said,
-            withdrawn=family.chain.id if over else None,
+            withdrawn=family.chain.id if is_withdrawn else None,
         )
         for row in family.plan.children(family.stage, unit)
     ]

@@ -85,7 +85,7 @@ chains = Table(
     Index("ix_chains_name", "name"),
     Index(
         "ix_chains_open",
-        "created_at",
+        "id",
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     ),

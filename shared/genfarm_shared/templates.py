@@ -7,7 +7,7 @@
     "a story of {text}, {{so}}" within other words; doubled braces stand for themselves
 
 A template that is one hole and nothing else keeps the type of what fills it: a
-number stays a number. Knows no stage and no task.
+number stays a number. A list holds templates. Knows no stage and no task.
 """
 
 import json
@@ -75,13 +75,17 @@ def read_path(text: str) -> Path:
 
 
 def paths_of(template: object) -> list[Path]:
-    """The paths in the holes of a parameter's value; none where that is no text."""
+    """The paths in the holes of a parameter's value; none where that holds no text."""
+    if isinstance(template, list | tuple):
+        return [path for part in template for path in paths_of(part)]
     pieces = read_template(template) if isinstance(template, str) else ()
     return [piece for piece in pieces if isinstance(piece, Path)]
 
 
 def fill(template: object, look_up: Callable[[Path], object]) -> object:
     """The value of a parameter, its holes filled. Raises InvalidTask as `look_up` does."""
+    if isinstance(template, list | tuple):
+        return [fill(part, look_up) for part in template]
     if not isinstance(template, str):
         return template
     pieces = read_template(template)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
+
 from .conftest import Genfarm
 
 STAGES = """
@@ -42,6 +44,26 @@ def test_a_chain_of_a_file_runs_and_is_told_stage_by_stage(genfarm: Genfarm, sta
     assert json.loads(genfarm("chains", "retry", "twice", "--json").out)["retried"] == 0
     assert json.loads(genfarm("chains", "cancel", "twice", "--json").out)["cancelled"] == 0
     assert genfarm("audit", told["stages"][1]["id"]).code == 0
+    refused = genfarm("jobs", "rm", told["stages"][1]["id"])
+    assert (refused.code, f"genfarm chains rm {told['id']}" in refused.err) == (2, True)
+    until(lambda: "ended" in genfarm("chains", "ls").out)
+    assert genfarm("chains", "rm", "twice").code == 0
+    assert genfarm("chains", "show", "twice").code != 0
+    assert "twice" not in genfarm("jobs", "ls").out
+
+
+@pytest.mark.usefixtures("at_farm")
+def test_a_chain_that_goes_on_is_forgotten_only_once_it_is_cancelled(
+    genfarm: Genfarm, tmp_path: Path
+) -> None:
+    path = tmp_path / "slow.toml"
+    path.write_text("[[stage]]\nkind = 'sleep'\n[[stage]]\nkind = 'sleep'\nseconds = 600\n")
+    assert genfarm("chains", "run", path, "600.0", "--name", "slow", "--detach").code == 0
+    refused = genfarm("chains", "rm", "slow")
+    assert (refused.code, "genfarm chains cancel slow" in refused.err) == (2, True)
+    assert genfarm("chains", "cancel", "slow").code == 0
+    assert genfarm("chains", "rm", "slow").code == 0
+    assert genfarm("chains", "ls").out.count("slow") == 0
 
 
 @pytest.mark.usefixtures("at_farm")

@@ -7,7 +7,8 @@ import pytest
 
 from genfarm import Accept, Farm, InvalidTask, ItemFailed, ItemTimeout, JobConflict, Result
 from genfarm.acceptance import Acceptance
-from genfarm.rounds import SEED_BITS, reseed
+from genfarm.rounds import reseed
+from genfarm_shared.seeds import SEED_BITS
 
 from .tiny_worker import TinyWorker
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event, update
 
 from genfarm import Best, Farm, InvalidTask, ItemCancelled, JobConflict, NotFound, Stage
 from genfarm.chain import Chain
 from genfarm_shared.advancing import Advancer
+from genfarm_shared.schema import jobs
 from genfarm_shared.tasks import State
 
 from .tiny_worker import TinyWorker
@@ -105,6 +107,22 @@ def test_a_half_written_chain_is_completed_by_the_same_call(farm: Farm, worker: 
     assert [r.ok for r in work_off(farm, worker, again)] == [True, True]
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("word", ["chain", "job"])
+def test_a_chain_cancelled_half_written_gives_its_name_up(
+    farm: Farm, worker: TinyWorker, word: str
+) -> None:
+    """As a client that was killed within its items leaves it, and a person who tidies up."""
+    chain = farm.chain(TWICE, ["a", "b"], name="twice")
+    store = farm._link.store
+    half = update(jobs).where(jobs.c.id == chain.stage(0).id).values(total=None, released=False)
+    store.write(lambda connection: connection.execute(half))
+    (chain if word == "chain" else chain.stage(0)).cancel()
+    again = farm.chain(TWICE, ["a", "b"], name="twice")
+    assert again.id != chain.id
+    assert [r.ok for r in work_off(farm, worker, again)] == [True, True]
+
+
 def test_a_later_stage_may_look_at_the_item_again(farm: Farm, worker: TinyWorker) -> None:
     ask = Stage("text-generation", prompt="draw {input}", name="ask")
     dress = Stage("text-generation", prompt="{input} of {input.style}")
@@ -114,6 +132,24 @@ def test_a_later_stage_may_look_at_the_item_again(farm: Farm, worker: TinyWorker
     assert [r.input for r in results] == ["a of oil", "b of ink"]
     assert [r.stages["ask"].text for r in results] == ["draw a 0:0", "draw b 0:9"]
     assert results[0].custom_id == "x"
+
+
+def test_items_of_a_stream_are_written_together_and_before_their_tasks(
+    farm: Farm, worker: TinyWorker
+) -> None:
+    written: list[str] = []
+    tables = {f"INSERT INTO {table} " for table in ("chain_inputs", "tasks")}
+
+    @event.listens_for(farm._link.store._engine, "before_cursor_execute")
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        written.extend(table.split()[2] for table in tables if statement.startswith(table))
+
+    dress = Stage("text-generation", prompt="{text} of {input.style}")
+    items = ({"prompt": f"{i}", "style": "oil"} for i in range(40))
+    chain = farm.chain([TWICE[0], dress], items, name="dressed")
+    assert len(written) < 40
+    assert written == ["chain_inputs", "tasks"] * (len(written) // 2)
+    assert all(result.ok for result in work_off(farm, worker, chain).results())
 
 
 def test_the_best_of_several_goes_on(farm: Farm, worker: TinyWorker) -> None:
@@ -151,6 +187,9 @@ def test_a_cancelled_chain_ends_and_is_taken_up_again(farm: Farm, worker: TinyWo
     assert chain.cancel() == 1
     work_off(farm, worker, chain)
     assert [len(list(chain.results(errors="skip"))), chain.status().is_done] == [0, True]
+    assert chain.retry() == 0
+    work_off(farm, worker, chain)
+    assert [error.code for error in chain.errors()] == ["cancelled", "chain_cancelled"]
     assert chain.retry("all") == 1
     assert all(result.ok for result in work_off(farm, worker, chain).results())
 

@@ -11,7 +11,7 @@ from genfarm_shared.chains import Plan, Step, best_of, child_seed, job_of, place
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import KINDS
 from genfarm_shared.sight import Sight, sample
-from genfarm_shared.templates import fill, read_path, read_template
+from genfarm_shared.templates import fill, paths_of, read_path, read_template
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 #: Fans of a chain: each opened by a stage and, where the flag says so, closed by the next.
@@ -46,6 +46,12 @@ def test_a_hole_alone_keeps_its_type_and_within_words_is_spelt(text: str, value:
     assert fill("{text}", lambda _path: value) is value
     spelt = fill("a{x}", lambda _path: text)
     assert spelt == f"a{text}"
+
+
+def test_holes_within_a_list_are_filled_and_seen() -> None:
+    template = ["{text}", 3, ["b {text}"], "{{"]
+    assert fill(template, lambda path: f"<{path}>") == ["<text>", 3, ["b <text>"], "{"]
+    assert [str(path) for path in paths_of(template)] == ["text", "text"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +90,7 @@ def test_an_id_says_where_a_row_stands() -> None:
 def test_seeds_of_stages_and_twins_are_apart() -> None:
     seeds = {child_seed(7, stage, twin) for stage in range(8) for twin in range(64)}
     assert len(seeds) == 512
-    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert all(0 <= seed < 2**48 and int(float(seed)) == seed for seed in seeds)
 
 
 def test_the_first_of_equals_is_best_and_what_has_no_score_is_not() -> None:
@@ -119,6 +125,7 @@ def test_best_closes_the_nearest_fan() -> None:
         ([drill(), drill(seconds="{text}")], "seconds: input should be a valid number"),
         ([drill(), drill(txt="a")], "txt is not a parameter of drill"),
         ([drill(), drill(text="{input.style}")], "there is no {input.style}"),
+        ([drill(), Stage("text-generation", model="t", stop=["{label}"])], "gives no label"),
         ([drill(text="{")], r"stage 1 \(drill\): a lone '{'"),
         ([drill(), Best("score")], "nothing to choose from"),
         ([drill(times=2), Best("text")], "is a str; expected the path of a number"),

@@ -117,6 +117,17 @@ def test_all_messages_come_back_after_redis_lost_its_data(
     assert states(store, job) == {State.QUEUED: 50}
 
 
+def test_a_round_looks_after_chains_last_and_briefly(store: Store, broker_url: str) -> None:
+    job, seen = add_job(store, 3), list[object]()
+
+    def sweep(seconds: float) -> None:
+        seen.append((states(store, job), seconds < 1.0))
+
+    settings = Settings.load(broker=broker_url)
+    Keeper(store, Broker(broker_url), settings, sweep=sweep).tick(0.0)
+    assert seen == [({State.QUEUED: 3}, True)]
+
+
 def test_a_restart_of_redis_is_noticed_by_whoever_comes_next(
     store: Store, broker_url: str, keeper: Keeper
 ) -> None:

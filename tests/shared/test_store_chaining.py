@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from genfarm.audit import judge
-from genfarm_shared.advancing import Advancer
-from genfarm_shared.chains import CUT_OFF, UNFIT, ChainRecord, Plan, Step
+from genfarm_shared.advancing import LOOKED_AFTER, SWEPT, Advancer
+from genfarm_shared.chains import CUT_OFF, UNFIT, WITHDRAWN, ChainRecord, Plan, Step
+from genfarm_shared.errors import JobConflict
 from genfarm_shared.kinds import check_params, encode_params, find_kind
 from genfarm_shared.queue import Broker
 from genfarm_shared.store import Store
@@ -29,7 +30,7 @@ def advancer(store: Store, broker_url: str) -> Advancer:
 
 def begin(store: Store, *steps: Step, items: int = 3) -> ChainRecord:
     """A chain whose first stage is written."""
-    chain = ChainRecord(f"chain_{next(_numbers)}", Plan(steps).to_json(), 1.0)
+    chain = ChainRecord(f"chain_{next(_numbers):06}", Plan(steps).to_json(), 1.0)
     store.open_chain(chain)
     for step, job_id in zip(steps, chain.job_ids, strict=True):
         store.open_job(JobRecord(job_id, step.kind, step.model, {}, 1.0, released=True))
@@ -240,9 +241,107 @@ def test_a_task_cancelled_by_somebody_cuts_its_item_off(store: Store, advancer: 
     assert [(r.index, r.reason_code) for r in rows(store, chain, 1)] == [(2, CUT_OFF)]
 
 
-def test_a_removed_stage_ends_its_chain_and_no_worker(store: Store, advancer: Advancer) -> None:
+@pytest.mark.parametrize("score", [0.5, None])
+def test_a_removed_stage_ends_its_chain_and_no_worker(
+    store: Store, advancer: Advancer, score: float | None
+) -> None:
     chain = begin(store, SAY, ECHO)
     store.remove(chain.job_ids[1])
-    work(store, chain, 0)
+    work(store, chain, 0, i0=score, i1=score, i2=score)
     advancer.sweep()
-    assert store.list_chains(10, are_open=True) == []
+    assert store.open_chains("", 10) == []
+
+
+@pytest.mark.timeout(30)
+def test_a_stage_closed_half_written_is_refused_and_not_waited_for(store: Store) -> None:
+    job = JobRecord("chain_half.0", "drill", "drill", {}, 1.0, identity="chain_half.0")
+    store.open_job(job)
+    store.cancel(job.id)
+    with pytest.raises(JobConflict, match=r"chain_half\.0 was cancelled before its last input"):
+        store.open_job(job)
+
+
+def test_a_sweep_without_time_goes_on_where_the_last_broke_off(
+    store: Store, advancer: Advancer
+) -> None:
+    items = 2 * SWEPT + 1
+    chain, other = begin(store, SAY, ECHO, ECHO, items=items), begin(store, SAY, ECHO, items=1)
+    store.cancel(chain.job_ids[0])
+    work(store, other, 0)
+    advancer.sweep(0.0)
+    assert len(rows(store, chain, 1)) == SWEPT
+    assert rows(store, chain, 2) == rows(store, other, 1) == []
+    advancer.sweep(0.0)
+    assert len(rows(store, other, 1)) == 1
+    for _ in range(12):
+        advancer.sweep(0.0)
+    assert states(store, chain) == [{State.CANCELLED: items}] * 3
+    assert store.find_chain(chain.id).ended_at is not None
+    assert sound_books(store, chain)
+
+
+def test_chains_take_turns_however_many_there_are(store: Store, advancer: Advancer) -> None:
+    chains = [begin(store, SAY, ECHO, items=1) for _ in range(LOOKED_AFTER + 2)]
+    for chain in chains:
+        work(store, chain, 0)
+    for _ in range(2):
+        advancer.sweep()
+    assert [len(rows(store, chain, 1)) for chain in chains] == [1] * len(chains)
+
+
+def test_a_retry_of_failures_leaves_a_withdrawn_chain_withdrawn(
+    store: Store, advancer: Advancer
+) -> None:
+    chain = begin(store, SAY, ECHO, ECHO, items=4)
+    store.cancel(chain.job_ids[0], [f"{chain.id}.0-3"])
+    work(store, chain, 0, i1=None)
+    store.withdraw_chain(chain.id)
+    for _ in range(3):
+        advancer.sweep()
+    codes = [CUT_OFF if r.index in (1, 3) else WITHDRAWN for r in rows(store, chain, 1)]
+    assert [r.reason_code for r in rows(store, chain, 1)] == codes
+    assert {r.reason_code for r in rows(store, chain, 2)} == {CUT_OFF}
+    assert store.retry(chain.job_ids[0], {State.FAILED}) == 1
+    assert [r.index for r in rows(store, chain, 2)].count(1) == 0
+    advancer.sweep()
+    assert len(work(store, chain, 0)) == 1
+    for _ in range(3):
+        advancer.sweep()
+    assert states(store, chain)[1:] == [{State.CANCELLED: 4}] * 2
+    assert store.find_chain(chain.id).ended_at is not None
+    store.reopen_chain(chain)
+    for stage in range(3):
+        advancer.sweep()
+        work(store, chain, stage)
+    assert states(store, chain)[2] == {State.SUCCEEDED: 3, State.CANCELLED: 1}
+    assert sound_books(store, chain)
+
+
+def test_a_best_that_found_nothing_chooses_anew_after_a_retry(
+    store: Store, advancer: Advancer
+) -> None:
+    fan = Step("say", "drill", "drill", {"text": "{input}", "aloud": True}, times=2)
+    chain = begin(store, fan, Step("best", "drill", "drill", fold=2, by="score"), ECHO, items=1)
+    advancer.advance(work(store, chain, 0, i0="no number", i1=None))
+    assert [r.reason_code for s in (1, 2) for r in rows(store, chain, s)] == [UNFIT, CUT_OFF]
+    assert store.retry(chain.job_ids[0], {State.FAILED}) == 1
+    advancer.advance(work(store, chain, 0))
+    assert [r.metrics["chosen"] for r in rows(store, chain, 1)] == [1]
+    work(store, chain, 2)
+    assert store.look_over(chain) is Standing.ENDED
+    assert sound_books(store, chain)
+
+
+def test_a_removed_chain_leaves_nothing_of_what_was_asked(store: Store, advancer: Advancer) -> None:
+    chain, other = begin(store, SAY, ECHO), begin(store, SAY, ECHO, items=1)
+    for one in (chain, other):
+        store.insert_inputs(one.id, {0: "a prompt"})
+        advancer.advance(work(store, one, 0))
+        work(store, one, 1)
+    store.remove_chain(chain)
+    advancer.sweep()
+    assert store.read_inputs(chain.id, [0]) == {}
+    assert rows(store, chain, 0) == rows(store, chain, 1) == []
+    assert [left.id for left in store.list_chains(10)] == [other.id]
+    assert [len(rows(store, other, stage)) for stage in (0, 1)] == [1, 1]
+    assert store.read_inputs(other.id, [0]) == {0: "a prompt"}

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, event, text
 
+from genfarm_shared.chains import CUT_OFF, ChainRecord, Plan, Step
 from genfarm_shared.store import Store
+from genfarm_shared.store.concluding import End, write_ends
 from genfarm_shared.store.strides import claim_batch, record_batch
-from genfarm_shared.tasks import State
+from genfarm_shared.tasks import JobRecord, State, Task
 from tests.waiting import until
 
 from .farmyard import add_job, add_worker, commit, done, failed, ids, states
@@ -20,7 +22,7 @@ from .farmyard import add_job, add_worker, commit, done, failed, ids, states
 def store(postgres_url: str) -> Iterator[Store]:
     """A store whose writers wait for single rows: SQLite lets one transaction in at a time."""
     found = Store(postgres_url)
-    found.write(lambda c: c.execute(text("TRUNCATE jobs, workers CASCADE")))
+    found.write(lambda c: c.execute(text("TRUNCATE jobs, chains, workers CASCADE")))
     yield found
     found.close()
 
@@ -96,3 +98,24 @@ def test_a_job_that_goes_while_it_is_looked_for_is_begun_anew(store: Store) -> N
 
     found, is_ours = store.open_job(replace(first, id="again"))
     assert (found.id, is_ours) == ("again", True)
+
+
+def test_what_is_cut_off_while_its_item_is_retried_is_forgotten_to_the_last_stage(
+    store: Store,
+) -> None:
+    plan = Plan(tuple(Step(name, "sleep", "sleep") for name in "abc"))
+    chain = ChainRecord("chain_race", plan.to_json(), 1.0)
+    store.open_chain(chain)
+    for job_id in chain.job_ids:
+        store.open_job(JobRecord(job_id, "sleep", "sleep", {}, 1.0, released=True))
+    row = [Task(f"{i}-0", i, 0, "0", "sleep", "sleep", "sleep", 1, {}, 0) for i in chain.job_ids]
+    store.insert(row[:1])
+    add_worker(store)
+    commit(store, failed(store.claim([row[0].id], "w1")[0]))
+    store.conclude([End(row[1], State.CANCELLED, {row[0].id: State.FAILED}, CUT_OFF)])
+    last = End(row[2], State.CANCELLED, {row[1].id: State.CANCELLED}, CUT_OFF)
+    again = lambda: store.retry(chain.job_ids[0], [State.FAILED])  # noqa: E731
+    with waiting_for(store, again) as (connection, said):
+        assert write_ends(connection, [last], 1.0) == [row[2].id]
+    assert said == [1]
+    assert [store.count([i])[i] for i in chain.job_ids] == [{State.PENDING: 1}, {}, {}]

@@ -143,6 +143,23 @@ def retry_chain(
     emit({"chain": chain, "retried": number}) if as_json else say(f"{number} tasks run again")
 
 
+@app.command("rm")
+def remove_chain(chain: ChainName, home: Home = None, as_json: AsJson = False) -> None:
+    """Forget an ended chain with every stage. Its files stay in the artefact store."""
+    from genfarm.cli.target import open_store
+
+    with open_store(home) as store:
+        found = store.find_chain(chain)
+        counts = store.count(found.job_ids)
+        is_open = any(not state.is_terminal for count in counts.values() for state in count)
+        if is_open or not (found.ended_at or found.cancelled):
+            say(f"error: chain {chain} has not ended: `genfarm chains cancel {chain}` first")
+            raise typer.Exit(Exit.INVALID)
+        store.remove_chain(found)
+    record = {"chain": found.id, "removed": True}
+    emit(record) if as_json else say(f"chain {found.id} is forgotten")
+
+
 def read_stages(path: Path) -> "list[Stage | Best]":
     """The stages that a file lists. Raises InvalidTask."""
     from genfarm_shared.errors import InvalidTask

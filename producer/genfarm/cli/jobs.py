@@ -97,9 +97,17 @@ def remove(job: JobName, home: Home = None, as_json: AsJson = False) -> None:
     """Forget an ended job with its results. Its files stay in the artefact store."""
     from genfarm.cli.records import read_job
     from genfarm.cli.target import open_store
+    from genfarm_shared.chains import chain_of, is_stage
 
     with open_store(home) as store:
         record = read_job(store, job)
+        if is_stage(record["id"]):
+            chain = chain_of(record["id"])
+            say(
+                f"error: job {job} is a stage of the chain {chain}: "
+                f"`genfarm chains rm {chain}` forgets all of it"
+            )
+            raise typer.Exit(Exit.INVALID)
         if record["open"]:
             say(
                 f"error: job {job} has {record['open']} tasks that have not ended: "

@@ -1,6 +1,7 @@
 """The store: every fact of the farm, and the only room that speaks SQL.
 
     submitting.py   what a producer writes: jobs, their seals, a person's later word
+    opening.py      heads of jobs and chains, each written once
     inserting.py    the tasks of a job, many at once
     chaining.py     chains: their heads and inputs
     concluding.py   rows of chains that end as they are written
@@ -34,9 +35,9 @@ from genfarm_shared.store.working import Working
 
 
 class Store(
+    Chaining,
     Submitting,
     Inserting,
-    Chaining,
     Concluding,
     Dispatching,
     Attending,

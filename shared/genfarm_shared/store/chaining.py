@@ -15,12 +15,14 @@ from sqlalchemy import (
     update,
 )
 
-from genfarm_shared.chains import CUT_OFF, ChainRecord, job_of
+from genfarm_shared.chains import WITHDRAWN, ChainRecord, job_of
 from genfarm_shared.errors import NotFound
 from genfarm_shared.schema import chain_inputs, chains, jobs, tasks
 from genfarm_shared.store.among import among
-from genfarm_shared.store.concluding import REOPENED
-from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.concluding import forget_later, hold_chains, reopen
+from genfarm_shared.store.database import SLICE, insert_new
+from genfarm_shared.store.opening import write_head
+from genfarm_shared.store.submitting import Submitting
 from genfarm_shared.tasks import TERMINAL, State
 
 
@@ -34,7 +36,7 @@ class Standing(StrEnum):
     ENDED = "ended"
 
 
-class Chaining(Database):
+class Chaining(Submitting):
     """The verbs of chains."""
 
     def open_chain(self, chain: ChainRecord) -> tuple[ChainRecord, bool]:
@@ -42,16 +44,9 @@ class Chaining(Database):
 
         Returns the chain that is in the store, and whether this call wrote it.
         """
-        same = chains.c.id == chain.id
-        if chain.identity is not None:
-            same = chains.c.identity == chain.identity
 
         def work(connection: Connection) -> tuple[ChainRecord, bool]:
-            row = None
-            while row is None:  # again where another of that identity went in between
-                connection.execute(insert_new(connection, chains), [_chain_row(chain)])
-                row = connection.execute(select(chains).where(same)).first()
-            found = ChainRecord(**row._mapping)
+            found = ChainRecord(**write_head(connection, chains, _chain_row(chain))._mapping)
             return found, found.id == chain.id
 
         return self.write(work)
@@ -72,11 +67,15 @@ class Chaining(Database):
             )
         return ChainRecord(**found._mapping)
 
-    def list_chains(self, limit: int, *, are_open: bool = False) -> list[ChainRecord]:
-        """The newest chains first; those that keepers look after, or all."""
+    def list_chains(self, limit: int) -> list[ChainRecord]:
+        """The newest chains first."""
         statement = select(chains).order_by(chains.c.created_at.desc()).limit(limit)
-        if are_open:
-            statement = statement.where(chains.c.ended_at.is_(None))
+        return self.read(lambda c: [ChainRecord(**row._mapping) for row in c.execute(statement)])
+
+    def open_chains(self, after: str, limit: int) -> list[ChainRecord]:
+        """Chains that keepers look after, by their ids, from the one after that."""
+        where = (chains.c.ended_at.is_(None), chains.c.id > after)
+        statement = select(chains).where(*where).order_by(chains.c.id).limit(limit)
         return self.read(lambda c: [ChainRecord(**row._mapping) for row in c.execute(statement)])
 
     def disown_chain(self, chain_id: str) -> None:
@@ -95,6 +94,23 @@ class Chaining(Database):
                 connection.execute(delete(chains).where(chains.c.id == chain.id))
 
         self.write(work)
+
+    def remove_chain(self, chain: ChainRecord) -> None:
+        """Delete a chain that has ended or is withdrawn, with its stages and inputs. Artefacts
+        stay. Its own row goes last, so that a removal that broke off can be repeated."""
+        self.shut_chain(chain.id)
+        for job_id in reversed(chain.job_ids):  # or keepers would write what comes of a stage anew
+            self.remove(job_id)
+        mine = select(chain_inputs.c.index).where(chain_inputs.c.chain_id == chain.id)
+
+        def step(connection: Connection) -> int:
+            places = connection.execute(mine.limit(SLICE)).scalars().all()
+            some = (chain_inputs.c.chain_id == chain.id, chain_inputs.c.index.in_(places))
+            return connection.execute(delete(chain_inputs).where(*some)).rowcount
+
+        self.write_in_slices(step)
+        whole = delete(chains).where(chains.c.id == chain.id)
+        self.write(lambda connection: connection.execute(whole))
 
     def insert_inputs(self, chain_id: str, inputs: Mapping[int, Any]) -> None:
         """Write items down by their places; those that are there stay."""
@@ -158,24 +174,30 @@ class Chaining(Database):
         self.write(work)
 
     def withdraw_chain(self, chain_id: str) -> None:
-        """Have nothing more of it run. Its open tasks are for `cancel`."""
+        """Have nothing more of it run. Its open tasks are for `cancel`. One whose first stage was
+        never fully written gives its name up."""
         mine = (chains.c.id == chain_id, chains.c.ended_at.is_(None))
-        statement = update(chains).where(*mine).values(cancelled=True)
-        self.write(lambda connection: connection.execute(statement))
+        whole = exists().where(jobs.c.id == job_of(chain_id, 0), jobs.c.total.is_not(None))
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(chains).where(*mine).values(cancelled=True))
+            connection.execute(update(chains).where(*mine, ~whole).values(identity=None))
+
+        self.write(work)
 
     def reopen_chain(self, chain: ChainRecord) -> None:
-        """Have keepers look after it again, and forget what was cut off; where the reason for
-        that still holds they find it anew."""
-        opened = update(chains).where(chains.c.id == chain.id)
-        self.write(lambda c: c.execute(opened.values(REOPENED)))
-        where = (tasks.c.job_id.in_(chain.job_ids), tasks.c.reason_code == CUT_OFF)
+        """Have a withdrawn chain go on with what it was withdrawn from."""
+        where = (tasks.c.job_id.in_(chain.job_ids), tasks.c.reason_code == WITHDRAWN)
         some = select(tasks.c.id).where(*where).limit(SLICE)
+        gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code == WITHDRAWN)
 
         def step(connection: Connection) -> int:
-            chosen = {"ids": connection.execute(some).scalars().all()}
-            gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code == CUT_OFF)
-            return connection.execute(gone, chosen).rowcount
+            hold_chains(connection, [chain.id])
+            ids = connection.execute(some).scalars().all()
+            forget_later(connection, ids)
+            return connection.execute(gone, {"ids": ids}).rowcount
 
+        self.write(lambda connection: reopen(connection, chain.id, is_wanted=True))
         self.write_in_slices(step)
 
     def _insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

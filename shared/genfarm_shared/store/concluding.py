@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
-from genfarm_shared.chains import CUT_OFF, ChainRecord, Plan, job_of, place_of
+from genfarm_shared.chains import CUT_OFF, UNFIT, WITHDRAWN, ChainRecord, Plan, job_of, place_of
 from genfarm_shared.schema import attempts, chains, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.inserting import is_orphan, withdrawn
 from genfarm_shared.tasks import Artifact, State, Task
 
 #: The worker of rows that no worker ran, in their books.
@@ -48,14 +50,6 @@ class End:
     withdrawn: str | None = None
 
 
-#: What becomes of a chain's row when tasks of it are run again.
-REOPENED: dict[str, Any] = {
-    "cancelled": False,
-    "ended_at": None,
-    "retries": chains.c.retries + 1,
-}
-
-
 class Concluding(Database):
     """The verbs with which chains go on besides `insert`."""
 
@@ -85,42 +79,68 @@ class Concluding(Database):
     def conclude(self, ends: Sequence[End]) -> list[str]:
         """Write rows that end at once, each with its books; returns the ids of those written.
 
-        Rows already there stay, whoever wrote them.
+        Rows already there stay, whoever wrote them. Raises JobConflict when their stage has been
+        removed.
         """
-
-        def work(connection: Connection) -> list[str]:
-            now = self.clock(connection)
-            known = _hold_states(connection, {i for end in ends for i in end.parents})
-            sound = [e for e in ends if all(known.get(i) == s for i, s in e.parents.items())]
-            over = _withdrawn(connection, {end.withdrawn for end in sound} - {None})
-            sound = [end for end in sound if end.withdrawn is None or end.withdrawn in over]
-            if not sound:
-                return []
-            rows = [_task_row(end, now) for end in sound]
-            adding = insert_new(connection, tasks).returning(tasks.c.id)
-            written = set(connection.execute(adding, rows).scalars())
-            _keep_books(connection, [end for end in sound if end.task.id in written], now)
-            return sorted(written)
-
-        return self.write(work) if ends else []
+        try:
+            return self.write(lambda c: write_ends(c, ends, self.clock(c))) if ends else []
+        except IntegrityError as error:
+            if not is_orphan(error):
+                raise
+            raise withdrawn(ends[0].task.job_id) from error
 
 
-def revive(connection: Connection, task_ids: Sequence[str]) -> None:
-    """Forget what was cut off from those tasks of one stage, which run again, and have keepers
-    look after their chain again. For the transaction that makes them pending."""
+def write_ends(connection: Connection, ends: Sequence[End], now: float) -> list[str]:
+    """`Concluding.conclude` within a transaction."""
+    hold_chains(connection, {place_of(end.task.id)[0] for end in ends})
+    known = _hold_states(connection, {i for end in ends for i in end.parents})
+    sound = [e for e in ends if all(known.get(i) == s for i, s in e.parents.items())]
+    over = _withdrawn(connection, {end.withdrawn for end in sound} - {None})
+    sound = [end for end in sound if end.withdrawn is None or end.withdrawn in over]
+    if not sound:
+        return []
+    adding = insert_new(connection, tasks).returning(tasks.c.id)
+    rows = [_task_row(end, now) for end in sound]
+    written = set(connection.execute(adding, rows).scalars())
+    _keep_books(connection, [end for end in sound if end.task.id in written], now)
+    return sorted(written)
+
+
+def hold_chains(connection: Connection, chain_ids: Collection[str]) -> None:
+    """Have nobody else conclude or forget rows of those chains until the transaction ends.
+
+    Before any lock on their tasks. Without it PostgreSQL, at a delete of what was cut off that
+    waits for one row, would not see the later one that the same writer has not committed.
+    """
+    # Not against those who write inputs, whose foreign keys hold the chain's key.
+    some = select(chains.c.id).where(chains.c.id.in_(sorted(chain_ids))).order_by(chains.c.id)
+    connection.execute(some.with_for_update(key_share=True)).all()
+
+
+def reopen(connection: Connection, chain_id: str, *, is_wanted: bool) -> None:
+    """Have keepers look after a chain again; where it is wanted again, withdrawn no more."""
+    opened = update(chains).where(chains.c.id == chain_id)
+    values: dict[str, Any] = {"ended_at": None, "retries": chains.c.retries + 1}
+    connection.execute(opened.values(values | ({"cancelled": False} if is_wanted else {})))
+
+
+def forget_later(connection: Connection, task_ids: Sequence[str]) -> None:
+    """Forget what was decided of the later rows of those tasks of one chain because these had
+    come to nothing: what was cut off, and choices that found nothing to choose."""
     if not task_ids:
         return
     chain_id = place_of(task_ids[0])[0]
     stages = select(chains.c.stages).where(chains.c.id == chain_id)
     plan = Plan.from_json(connection.execute(stages).scalar_one())
-    cut: set[str] = set()
+    cut, choices = set[str](), set[str]()
     for _, stage, index in map(place_of, task_ids):
         for later, rows in plan.later(stage, index).items():
-            cut.update(f"{job_of(chain_id, later)}-{row}" for row in rows)
-    gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code == CUT_OFF)
-    connection.execute(gone, {"ids": sorted(cut)})
-    opened = update(chains).where(chains.c.id == chain_id)
-    connection.execute(opened.values(REOPENED))
+            ids = {f"{job_of(chain_id, later)}-{row}" for row in rows}
+            cut |= ids
+            choices |= ids if plan.steps[later].by is not None else set()
+    for ids, codes in ((cut, (CUT_OFF, WITHDRAWN)), (choices, (UNFIT,))):
+        gone = delete(tasks).where(among(tasks.c.id, "ids"), tasks.c.reason_code.in_(codes))
+        connection.execute(gone, {"ids": sorted(ids)})
 
 
 def _hold_states(connection: Connection, task_ids: Collection[str]) -> dict[str, State]:
@@ -131,11 +151,11 @@ def _hold_states(connection: Connection, task_ids: Collection[str]) -> dict[str,
 
 
 def _withdrawn(connection: Connection, chain_ids: Collection[str | None]) -> set[str]:
-    """Those of the chains that are withdrawn, and stay so until the transaction ends."""
+    """Those of the chains, which the transaction holds, that are withdrawn."""
     if not chain_ids:
         return set()
     over = select(chains.c.id).where(chains.c.id.in_(chain_ids), chains.c.cancelled)
-    return set(connection.execute(over.with_for_update()).scalars())
+    return set(connection.execute(over).scalars())
 
 
 def _keep_books(connection: Connection, ends: Sequence[End], now: float) -> None:

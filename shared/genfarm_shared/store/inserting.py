@@ -69,7 +69,7 @@ class Inserting(Database):
         try:
             return self.write(work) if new else 0
         except IntegrityError as error:
-            if not _is_orphan(error):
+            if not is_orphan(error):
                 raise
             raise withdrawn(new[0].job_id) from error
 
@@ -82,7 +82,7 @@ def withdrawn(job_id: str) -> JobConflict:
     )
 
 
-def _is_orphan(error: IntegrityError) -> bool:
+def is_orphan(error: IntegrityError) -> bool:
     """Whether the rows' job is not there."""
     said = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
     return said in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}

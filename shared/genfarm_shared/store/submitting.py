@@ -7,7 +7,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    Update,
     delete,
     exists,
     func,
@@ -16,13 +15,14 @@ from sqlalchemy import (
     update,
 )
 
-from genfarm_shared.chains import NEVER_RUN, is_fed, is_stage
+from genfarm_shared.chains import NEVER_RUN, chain_of, is_fed, is_stage
 from genfarm_shared.schema import attempts, chains, jobs, results, tasks
 from genfarm_shared.store.among import among
 from genfarm_shared.store.audit import close_attempts
-from genfarm_shared.store.concluding import revive
-from genfarm_shared.store.database import SLICE, Database, insert_new
+from genfarm_shared.store.concluding import forget_later, hold_chains, reopen
+from genfarm_shared.store.database import SLICE, Database
 from genfarm_shared.store.inserting import withdrawn
+from genfarm_shared.store.opening import write_head
 from genfarm_shared.store.slices import hold_slice
 from genfarm_shared.tasks import JobRecord, State
 
@@ -33,18 +33,12 @@ class Submitting(Database):
     def open_job(self, job: JobRecord) -> tuple[JobRecord, bool]:
         """Write the job down, or find the one of the same identity.
 
-        Returns the job that is in the store, and whether this call wrote it.
+        Returns the job that is in the store, and whether this call wrote it. Raises JobConflict
+        for an id whose job was withdrawn half-written.
         """
-        same = jobs.c.id == job.id
-        if job.identity is not None:
-            same = jobs.c.identity == job.identity
 
         def work(connection: Connection) -> tuple[JobRecord, bool]:
-            row = None
-            while row is None:  # again where another of that identity went in between
-                connection.execute(insert_new(connection, jobs), [_job_row(job)])
-                row = connection.execute(select(jobs).where(same)).first()
-            found = JobRecord(**row._mapping)
+            found = JobRecord(**write_head(connection, jobs, _job_row(job))._mapping)
             # The id alone does not tell: that of a chain's stage is known before it is written.
             return found, (found.id, found.created_at) == (job.id, job.created_at)
 
@@ -99,7 +93,8 @@ class Submitting(Database):
         In slices, each whole or not at all. A result that a worker brings
         later is refused by the state. A job that was never fully written is
         closed with what it has, and its name is free for another. With
-        `of_chain` only while that chain is withdrawn.
+        `of_chain` only while that chain is withdrawn, and not what was run
+        again since.
         """
         open_states = (State.PENDING, State.QUEUED, State.RUNNING)
         where = [tasks.c.job_id == job_id, tasks.c.state.in_(open_states)]
@@ -107,6 +102,7 @@ class Submitting(Database):
             where.append(among(tasks.c.id, "wanted"))
         if of_chain is not None:
             where.append(exists().where(chains.c.id == of_chain, chains.c.cancelled))
+            where.append(tasks.c.retries == 0)
         asked = {} if task_ids is None else {"wanted": sorted(task_ids)}
 
         def step(connection: Connection) -> int:
@@ -120,7 +116,7 @@ class Submitting(Database):
 
         number = self.write_in_slices(step)
         if task_ids is None and of_chain is None and not is_fed(job_id):
-            self.write(lambda connection: connection.execute(_close_unsealed(job_id)))
+            self.write(lambda connection: _close_unsealed(connection, job_id))
         return number
 
     def retry(
@@ -130,7 +126,8 @@ class Submitting(Database):
 
         What fails again meanwhile is left. Only states that left no result can be retried; the
         audit keeps the old attempts. A deadline that has passed is lifted, or what expired would
-        expire again. Of a chain's stage, what was cut off from those tasks waits for them anew.
+        expire again. Of a chain's stage, what was cut off from those tasks waits for them anew;
+        a withdrawn chain stays so unless cancelled tasks are run again.
         """
 
         where = [
@@ -152,9 +149,12 @@ class Submitting(Database):
         some = update(tasks).where(among(tasks.c.id, "ids")).values(_RETRIED)
 
         def step(connection: Connection) -> int:
-            ids = hold_slice(connection, where, asked)
             if is_stage(job_id):
-                revive(connection, ids)
+                hold_chains(connection, [chain_of(job_id)])
+            ids = hold_slice(connection, where, asked)
+            if ids and is_stage(job_id):
+                forget_later(connection, ids)
+                reopen(connection, chain_of(job_id), is_wanted=State.CANCELLED in states)
             return connection.execute(some, {"ids": ids}).rowcount
 
         def lift(connection: Connection) -> None:
@@ -214,10 +214,15 @@ def _hold_job(connection: Connection, *where: ColumnElement[bool]) -> bool:
     return connection.execute(held).first() is not None
 
 
-def _close_unsealed(job_id: str) -> Update:
+def _close_unsealed(connection: Connection, job_id: str) -> None:
+    """Close a half-written job with what it has; its name, or its chain's, is free."""
     written = select(func.count()).where(tasks.c.job_id == job_id).scalar_subquery()
     unsealed = (jobs.c.id == job_id, jobs.c.total.is_(None))
-    return update(jobs).where(*unsealed).values(total=written, released=True, identity=None)
+    closing = update(jobs).where(*unsealed)
+    closed = connection.execute(closing.values(total=written, released=True, identity=None))
+    if closed.rowcount and is_stage(job_id):
+        mine = chains.c.id == chain_of(job_id)
+        connection.execute(update(chains).where(mine).values(identity=None))
 
 
 def _slice(*where: ColumnElement[bool]) -> Select[Any]:

@@ -43,7 +43,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_chains_name", ["name"], unique=False)
         batch_op.create_index(
             "ix_chains_open",
-            ["created_at"],
+            ["id"],
             unique=False,
             sqlite_where=sa.text("ended_at IS NULL"),
             postgresql_where=sa.text("ended_at IS NULL"),
