@@ -1,5 +1,6 @@
 """What the block list finds, what it leaves alone, and how a refusal ends."""
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,6 +79,8 @@ def judge(text: str, where: str, about: Mapping[str, Any]) -> str | None:
     """A user's own hook."""
     if text == "break":
         raise ValueError(text)
+    if text == "leave":
+        sys.exit(text)
     return "too long" if len(text) > 20 and where == "prompt" and about["kind"] == "drill" else None
 
 
@@ -99,6 +102,8 @@ def test_a_hook_is_asked_and_one_that_breaks_refuses(caplog: pytest.LogCaptureFi
     (failure,) = gates.refuse([claim("break")]).values()
     assert (failure.code, "raised ValueError" in failure.message) == ("internal", True)
     assert "break" not in caplog.text
+    (failure,) = gates.refuse([claim("leave")]).values()
+    assert "raised SystemExit" in failure.message
     for wrong in ("no.such.module:judge", "tests.workers.test_review:nothing"):
         with pytest.raises(InvalidSetting, match="cannot be imported"):
             Gates({"drill": entry(hook=wrong)})
@@ -119,6 +124,14 @@ def test_an_output_text_is_judged_and_a_pass_is_noted() -> None:
     passed = gates.judge(claim(""), Output("j-0", {"texts": ["good"]}, metrics={"batch_size": 2}))
     verdict = {"verdict": "pass", "gates": ["block_list"]}
     assert passed.metrics == {"batch_size": 2, "review": verdict}
+
+
+@pytest.mark.parametrize("texts", [None, "bad", {"bad": 1}, 7])
+def test_texts_that_cannot_be_judged_do_not_pass_and_end_nothing_else(texts: object) -> None:
+    gates = Gates({"drill": entry(block_list=["bad"])})
+    failure = gates.judge(claim(""), Output("j-0", {"texts": texts})).failure
+    assert failure is not None
+    assert (failure.code, "raised TypeError" in failure.message) == ("internal", True)
 
 
 def test_without_review_nothing_is_looked_at() -> None:

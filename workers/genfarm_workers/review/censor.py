@@ -6,6 +6,7 @@ Texts are judged one by one: a score near the threshold may not depend on who el
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from genfarm_shared.errors import ModelUnavailable
@@ -56,7 +57,7 @@ class Censor:
         """Why a prompt does not go into its model, which is loaded."""
         if claim.model not in self._rules or not self._rules[claim.model][0].prompts:
             return None
-        return self._refusal(claim.model, texts_asked(claim.params), "prompt")
+        return self._refusal(claim.model, partial(texts_asked, claim.params), "prompt")
 
     def judge(self, model: str, outputs: Sequence[Output]) -> Sequence[Output]:
         """The outputs of a model, with failures in the place of those that are refused."""
@@ -64,24 +65,26 @@ class Censor:
             return outputs
         judged = []
         for output in outputs:
-            failure = self._refusal(model, texts_of(output), "output")
+            failure = self._refusal(model, partial(texts_of, output), "output")
             judged.append(Output(output.task_id, failure=failure) if failure else output)
         return judged
 
-    def _refusal(self, model: str, texts: Iterable[str], where: str) -> Failure | None:
+    def _refusal(
+        self, model: str, texts: Callable[[], Iterable[str]], where: str
+    ) -> Failure | None:
         _, rules = self._rules[model]
-        for text in texts:
-            try:
+        try:
+            for text in texts():
                 scores = self._judges[rules.source].score(text)
-            except (RuntimeError, ValueError, IndexError) as error:
-                # Without its message, which may quote the text.
-                said = f"the review's classifier failed with {type(error).__name__}"
-                logger.error("%s: model %s", said, model)
-                said = f"{said}, so the {where} was not passed. See whether it takes such texts"
-                return Failure("internal", said, retryable=True)
-            for label in rules.labels:
-                if scores[label] >= rules.threshold:
-                    return Blocked("classifier", label).failure(where)
+                for label in rules.labels:
+                    if scores[label] >= rules.threshold:
+                        return Blocked("classifier", label).failure(where)
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            # Without its message, which may quote the text.
+            said = f"the review's classifier failed with {type(error).__name__}"
+            logger.error("%s: model %s", said, model)
+            said = f"{said}, so the {where} was not passed. See whether it takes such texts"
+            return Failure("internal", said, retryable=True)
         return None
 
     def _load(self, model: str) -> None:
