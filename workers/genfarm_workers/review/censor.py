@@ -1,10 +1,11 @@
 """The classifier as a gate, in the engine process, which has torch and the device.
 
-Texts are judged one by one: a score near the threshold may not depend on who else was asked.
+Texts are judged one by one: a score near the threshold may not depend on who else was asked. One
+that is longer than its classifier takes is judged in windows, and the worst counts.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +19,9 @@ from genfarm_workers.review.gates import texts_asked, texts_of
 from genfarm_workers.review.rules import Blocked, ClassifierRules, ReviewRules
 
 logger = logging.getLogger(__name__)
+
+#: Tokens that a classifier takes whose configuration does not say; BERT's own.
+_USUAL = 512
 
 Builder = Callable[[ModelEntry, Tick], Engine]
 
@@ -123,16 +127,38 @@ def load_judge(source: str, model: str, device: str) -> Judge:
             f"load ({type(error).__name__}: {error}). Correct source in models.toml"
         ) from error
     network = network.to(device).eval()
-    longest = getattr(network.config, "max_position_embeddings", 512)
-
+    longest = _longest(tokenizer, network.config)
     labels = [network.config.id2label[place] for place in range(network.config.num_labels)]
 
     def score(text: str) -> Mapping[str, float]:
-        tokens = tokenizer(text, truncation=True, max_length=longest, return_tensors="pt")
-        if not tokens["input_ids"].numel():  # nothing was said
-            return dict.fromkeys(labels, 0.0)
-        with torch.inference_mode():
-            scores = network(**tokens.to(device)).logits[0].float().softmax(-1).tolist()
-        return dict(zip(labels, scores, strict=True))
+        worst = dict.fromkeys(labels, 0.0)
+        for window in _windows(tokenizer, text, longest):
+            tokens = torch.tensor([window], device=device)
+            with torch.inference_mode():
+                scores = network(input_ids=tokens).logits[0].float().softmax(-1).tolist()
+            worst = {label: max(worst[label], s) for label, s in zip(labels, scores, strict=True)}
+        return worst
 
     return Judge(labels, score)
+
+
+def _longest(tokenizer: Any, config: Any) -> int:
+    """Tokens that a classifier takes at once; what RoBERTa keeps free for its padding is not."""
+    places = getattr(config, "max_position_embeddings", None) or _USUAL
+    offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+    return min(places - offset, tokenizer.model_max_length)
+
+
+def _windows(tokenizer: Any, text: str, longest: int) -> Iterator[list[int]]:
+    """The tokens of a text, cut to what a classifier takes; none where nothing was said.
+
+    Half of each window stands in the next, so a phrase of that length is whole in one of them.
+    Raises ValueError where a tokenizer written in Python would leave the end of a text out.
+    """
+    room = longest - tokenizer.num_special_tokens_to_add()
+    cut = {"truncation": True, "max_length": longest, "stride": room // 2}
+    found = tokenizer(text, return_overflowing_tokens=True, **cut)
+    if found.get("overflowing_tokens"):
+        raise ValueError(f"the text has more than {longest} tokens")
+    windows = found["input_ids"]
+    return (window for window in (windows if tokenizer.is_fast else [windows]) if window)
