@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genfarm_shared.carriers import CARRIERS, drop_png_text, part
-from genfarm_shared.signing import Signer, is_signed
+from genfarm_shared.signing import KEY, Signer, is_signed
 from genfarm_shared.tasks import TaskRecord
 
 #: Version of both records.
@@ -177,6 +177,8 @@ def _judge(
 ) -> Proof:
     if not key:
         said = "is not signed: its farm has no key. GENFARM_SIGNING_KEY names one for its workers"
+    elif not KEY.fullmatch(key):
+        said = "was changed: the key that it names is none"
     elif not is_signed(key, signature, message):
         said = f"its parameters or its signature were changed: they are not what {key} signed"
     elif key not in trusted:

@@ -66,6 +66,13 @@ def write(line: str, end: str = "\n") -> None:
         raise typer.Exit(0) from None
 
 
+def plain(text: str) -> str:
+    """One line that stays one and moves no cursor, whoever wrote it: other signs as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Rows for people, on stdout because they are the answer."""
     from rich.console import Console
