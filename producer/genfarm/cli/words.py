@@ -53,7 +53,9 @@ def say(words: str) -> None:
 
 def emit(record: Mapping[str, Any] | Sequence[Any]) -> None:
     """One line of JSON."""
-    write(json.dumps(record, ensure_ascii=False, default=str))
+    line = json.dumps(record, ensure_ascii=False, default=str)
+    # Half a surrogate pair, which no stream takes, becomes the escape that JSON has for it.
+    write(line.encode(errors="backslashreplace").decode())
 
 
 def write(line: str, end: str = "\n") -> None:
