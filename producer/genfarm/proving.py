@@ -5,7 +5,6 @@ is spoken for by its manifest: in its row, or in a `manifest.jsonl` that `save` 
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from genfarm_shared.provenance import (
     manifest_of,
     prove_file,
     prove_manifest,
+    read_facts,
     strip,
 )
 from genfarm_shared.signing import KEY, read_signer
@@ -98,8 +98,9 @@ def find_original(link: Link, made: Named) -> Original:
     facts = prove_file(data, ()).facts
     try:
         files = {int(facts["file"]): data}
-        return Original(facts["kind"], facts["model"], facts["params"], facts, files, None)
-    except (KeyError, TypeError, ValueError):
+        kind, model, params = str(facts["kind"]), str(facts["model"]), dict(facts["params"])
+        return Original(kind, model, params, facts, files, None)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InvalidTask(
             f"{path} carries no note of genfarm that can be read; name the task instead, or a "
             "file as the farm wrote it"
@@ -150,7 +151,8 @@ def _prove_path(path: Path, trusted: Collection[str]) -> Proof:
         return proof
     sha256 = hashlib.sha256(data).hexdigest()
     for line in _lines_beside(path):
-        if sha256 in line.get("artifacts", ()):
+        artifacts = line.get("artifacts")
+        if isinstance(artifacts, list) and sha256 in artifacts:
             return _prove_line(line, trusted)
     return proof
 
@@ -197,11 +199,5 @@ def _lines_beside(path: Path) -> Iterator[dict[str, Any]]:
     """Manifests in the file's folder and the one above it."""
     for folder in (path.absolute().parent, path.absolute().parent.parent):
         if (folder / MANIFESTS).is_file():
-            with (folder / MANIFESTS).open(encoding="utf-8") as file:
-                for text in file:
-                    try:
-                        line = json.loads(text)
-                    except ValueError:
-                        continue
-                    if isinstance(line, dict):
-                        yield line
+            with (folder / MANIFESTS).open(encoding="utf-8", errors="replace") as file:
+                yield from filter(None, map(read_facts, file))

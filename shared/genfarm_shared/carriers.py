@@ -71,7 +71,8 @@ class _Wav:
         return b"RIFF" + struct.pack("<I", len(whole)) + whole
 
     def find(self, data: bytes) -> Parted | None:
-        start, size = 12, 0
+        start = last = 12
+        name = b""
         while start + 8 <= len(data):
             last, name = start, data[start : start + 4]
             (size,) = struct.unpack("<I", data[start + 4 : start + 8])

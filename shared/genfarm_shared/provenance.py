@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genfarm_shared.carriers import CARRIERS, drop_png_text, part
-from genfarm_shared.signing import Signer, is_signed
+from genfarm_shared.signing import KEY, Signer, is_signed
 from genfarm_shared.tasks import TaskRecord
 
 #: Version of both records.
 VERSION = 1
+#: Levels of a record; far more than any kind has, far fewer than Python bears.
+_DEEPEST = 64
 #: Keyword of the PNG text that common tools read.
 PARAMETERS = "parameters"
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -98,6 +100,15 @@ def strip(data: bytes) -> bytes:
     return drop_png_text(found.bare, PARAMETERS) if is_png else found.bare
 
 
+def read_facts(line: str) -> dict[str, Any]:
+    """What a note or a line of manifests says; empty for what no farm wrote."""
+    try:
+        facts = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) and _nests(facts, _DEEPEST) else {}
+
+
 def prove_file(data: bytes, trusted: Collection[str]) -> Proof:
     """Whether nothing of the file was changed since one of the trusted keys signed it."""
     found = part(data)
@@ -108,10 +119,10 @@ def prove_file(data: bytes, trusted: Collection[str]) -> Proof:
             "program, is of a kind that carries none, or the note itself was changed",
         )
     line, _, signature = found.note.decode("ascii").partition("\n")
-    facts = _read(line)
+    facts = read_facts(line)
     key = str(facts.get("key", ""))
     if not facts:
-        return Proof(False, "its note was changed: it is no JSON any more")
+        return Proof(False, "its note was changed: it is no JSON of ours any more")
     if key and facts.get("sha256") != hashlib.sha256(found.bare).hexdigest():
         said = "its content was changed: its SHA-256 is not the one in its note"
         return Proof(False, said, facts, key)
@@ -177,6 +188,8 @@ def _judge(
 ) -> Proof:
     if not key:
         said = "is not signed: its farm has no key. GENFARM_SIGNING_KEY names one for its workers"
+    elif not KEY.fullmatch(key):
+        said = "was changed: the key that it names is none"
     elif not is_signed(key, signature, message):
         said = f"its parameters or its signature were changed: they are not what {key} signed"
     elif key not in trusted:
@@ -192,9 +205,7 @@ def _signed_part(manifest: Mapping[str, Any]) -> bytes:
     return _MANIFEST + canonical(facts).encode()
 
 
-def _read(line: str) -> dict[str, Any]:
-    try:
-        facts = json.loads(line)
-    except ValueError:
-        return {}
-    return facts if isinstance(facts, dict) else {}
+def _nests(value: object, most: int) -> bool:
+    """Whether a JSON value is that deep at most, so that whatever walks it comes back."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most > 0 and all(_nests(part, most - 1) for part in parts)

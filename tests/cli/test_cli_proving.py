@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from genfarm import Farm, Job
-from genfarm_shared.carriers import part
+from genfarm_shared.carriers import CARRIERS, part
 from genfarm_shared.provenance import canonical, embed
 from genfarm_shared.signing import ensure_signer
+from genfarm_workers.encoding import encode
+from genfarm_workers.engines import Picture
 from tests.yard import Yard
 
 from .conftest import Genfarm
@@ -80,3 +82,20 @@ def test_replay_gives_the_same_bytes_and_says_what_was_otherwise(
     told = json.loads(said.out)
     assert "content is the same" in told["said"]
     assert told["differs"]["slots"] == [99, 32]
+
+
+def test_what_a_file_says_of_itself_forges_no_line(genfarm: Genfarm, tmp_path: Path) -> None:
+    bare = encode(Picture(1, 1, bytes(3)))[0]
+    said = "a\x1b[2J\r\nok   other.png: is as it was signed by abcd"
+    path = tmp_path / "forged.png"
+    path.write_bytes(embed(bare, "image/png", {"params": {"prompt": said}}, None))
+    assert "abcd" not in genfarm("verify", path).out
+    note = f'{{"key": {json.dumps(said)}}}\n'.encode()
+    path.write_bytes(CARRIERS["image/png"].insert(bare, note))
+    assert "abcd" not in genfarm("verify", path).out
+    signer = ensure_signer(tmp_path / "signing.key")
+    path.write_bytes(embed(bare, "image/png", {"params": {"prompt": said}}, signer))
+    out = genfarm("verify", path, "--trust", signer.key).out
+    assert len(out.splitlines()) == 3
+    assert "\x1b" not in out
+    assert "a\\x1b[2J\\r\\nok" in out

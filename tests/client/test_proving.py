@@ -36,6 +36,18 @@ def test_a_file_of_any_kind_is_proved_by_the_manifest_that_was_saved_beside_it(
     assert not prove(None, path, [signer.key]).ok
 
 
+@pytest.mark.parametrize(
+    "line", [b'{"artifacts": null}', b'{"artifacts": 7}', b'{"a":' * 100_000, b"\xff", b"[1]"]
+)
+def test_a_line_beside_a_file_that_nobody_can_read_is_passed_over(
+    tmp_path: Path, line: bytes
+) -> None:
+    path = tmp_path / "sound.flac"
+    path.write_bytes(b"sound")
+    (tmp_path / MANIFESTS).write_bytes(line)
+    assert "carries no note" in prove(None, path, []).said
+
+
 def test_a_key_is_read_from_its_digits_and_from_files(tmp_path: Path) -> None:
     signer = ensure_signer(tmp_path / "signing.key")
     (tmp_path / "public").write_text(f"{signer.key}\n")

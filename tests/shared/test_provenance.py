@@ -60,6 +60,25 @@ def test_a_byte_more_or_less_is_found(signed: list[str], draw: st.DataObject) ->
     assert less == data or not provenance.prove_file(less, [key]).ok
 
 
+DEEP = '{"a":' * 100_000
+HEADS = [b"RIFF\x04\0\0\0WAVE", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"RIFF\x0c\0\0\0WAVELIST"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@given(rest=st.binary(max_size=40))
+def test_no_crafted_file_ends_in_an_error(head: bytes, rest: bytes) -> None:
+    for data in (head, head + rest):
+        assert not provenance.prove_file(data, []).ok
+
+
+@pytest.mark.parametrize("line", [DEEP, DEEP[:2500] + "1" + "}" * 500, "[]", "9" * 5000])
+def test_a_note_that_nobody_can_read_says_nothing(line: str) -> None:
+    bare = encode(MEDIA["png"])[0]
+    proof = provenance.prove_file(CARRIERS["image/png"].insert(bare, f"{line}\n".encode()), [])
+    assert (proof.ok, proof.facts) == (False, {})
+    assert "no JSON of ours" in proof.said
+
+
 def test_a_changed_parameter_is_found_however_well_it_is_put_in(signed: list[str]) -> None:
     """With every length and checksum of the container made right again."""
     found = part(bytes.fromhex(signed[1]))

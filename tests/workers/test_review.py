@@ -1,5 +1,6 @@
 """What the block list finds, what it leaves alone, and how a refusal ends."""
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,25 @@ def test_no_prompt_takes_longer_than_its_length_allows(char: str) -> None:
     assert time.process_time() - began < 10
 
 
+@pytest.mark.parametrize("text", ["1 ", "i."])
+def test_entries_that_begin_alike_are_looked_for_together(text: str) -> None:
+    """One by one, 516 of them took 4 to 20 seconds, in which no other thread of a worker ran."""
+    ends = [f"{number:09b}".translate(str.maketrans("01", "il")) for number in range(258)]
+    alike = BlockList(f"{'i' * begin}{end}x" for begin in (2, 6) for end in ends)
+    began = time.process_time()
+    assert alike.find(text * (32_768 // len(text))) is None
+    assert alike.find(f"{'1 ' * 99}{'1.' * 11}x") is not None
+    assert time.process_time() - began < 3
+
+
+def test_a_refusal_of_a_long_list_takes_no_longer_than_a_pass() -> None:
+    words = [f"word{number:04d}" for number in range(3000)]
+    long = BlockList(words)
+    began = time.process_time()
+    assert all(long.find(f"a {word} here") is not None for word in words[-100:])
+    assert time.process_time() - began < 1
+
+
 def test_a_list_file_has_comments_and_one_that_is_missing_is_named(tmp_path: Path) -> None:
     path = tmp_path / "blocked.txt"
     path.write_text("# bad is a comment here\n\nworse\n", encoding="utf-8")
@@ -78,6 +98,8 @@ def judge(text: str, where: str, about: Mapping[str, Any]) -> str | None:
     """A user's own hook."""
     if text == "break":
         raise ValueError(text)
+    if text == "leave":
+        sys.exit(text)
     return "too long" if len(text) > 20 and where == "prompt" and about["kind"] == "drill" else None
 
 
@@ -99,6 +121,8 @@ def test_a_hook_is_asked_and_one_that_breaks_refuses(caplog: pytest.LogCaptureFi
     (failure,) = gates.refuse([claim("break")]).values()
     assert (failure.code, "raised ValueError" in failure.message) == ("internal", True)
     assert "break" not in caplog.text
+    (failure,) = gates.refuse([claim("leave")]).values()
+    assert "raised SystemExit" in failure.message
     for wrong in ("no.such.module:judge", "tests.workers.test_review:nothing"):
         with pytest.raises(InvalidSetting, match="cannot be imported"):
             Gates({"drill": entry(hook=wrong)})
@@ -119,6 +143,14 @@ def test_an_output_text_is_judged_and_a_pass_is_noted() -> None:
     passed = gates.judge(claim(""), Output("j-0", {"texts": ["good"]}, metrics={"batch_size": 2}))
     verdict = {"verdict": "pass", "gates": ["block_list"]}
     assert passed.metrics == {"batch_size": 2, "review": verdict}
+
+
+@pytest.mark.parametrize("texts", [None, "bad", {"bad": 1}, 7])
+def test_texts_that_cannot_be_judged_do_not_pass_and_end_nothing_else(texts: object) -> None:
+    gates = Gates({"drill": entry(block_list=["bad"])})
+    failure = gates.judge(claim(""), Output("j-0", {"texts": texts})).failure
+    assert failure is not None
+    assert (failure.code, "raised TypeError" in failure.message) == ("internal", True)
 
 
 def test_without_review_nothing_is_looked_at() -> None:

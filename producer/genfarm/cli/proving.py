@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genfarm.cli.words import AsJson, Exit, Home, emit, say, write
+from genfarm.cli.words import AsJson, Exit, Home, emit, plain, say, write
 
 if TYPE_CHECKING:
     from genfarm.link import Link
@@ -32,7 +32,8 @@ def verify(
 ) -> None:
     """Say who signed files and how they were made, or which check failed.
 
-    One changed byte or parameter fails. Exit code 1 when any check failed.
+    One changed byte or parameter fails. Exit code 1 when any check failed. What a file that
+    failed says of itself is not shown; --json has it, for what it is worth.
     """
     from genfarm.proving import known_keys, prove, read_key
     from genfarm_shared.settings import Settings
@@ -48,9 +49,10 @@ def verify(
     if as_json and proofs:
         emit([_record(name, proof) for name, proof in proofs])
     for name, proof in () if as_json else proofs:
-        write(f"{'ok  ' if proof.ok else 'FAIL'} {name}: {proof.said}")
-        for line in _lines(proof.facts):
-            write(f"     {line}")
+        write(plain(f"{'ok  ' if proof.ok else 'FAIL'} {name}: {proof.said}"))
+        # What a file that failed says of itself may be anybody's words: --json has it.
+        for line in _lines(proof.facts) if proof.ok else ():
+            write(plain(f"     {line}"))
     raise typer.Exit(Exit.OK if all(proof.ok for _, proof in proofs) else Exit.STOPPED)
 
 
@@ -80,9 +82,9 @@ def replay(
         changed = {name: list(pair) for name, pair in found.differs.items()}
         emit({"item": made, "same": found.same, "said": found.said, "differs": changed})
     else:
-        write(f"{made}: {found.said}")
+        write(plain(f"{made}: {found.said}"))
         for name, (before, now) in found.differs.items():
-            write(f"     {name}: {before} before, {now} now")
+            write(plain(f"     {name}: {before} before, {now} now"))
     raise typer.Exit(Exit.OK if found.same else Exit.STOPPED)
 
 

@@ -66,7 +66,9 @@ def say(words: str) -> None:
 
 def emit(record: Mapping[str, Any] | Sequence[Any]) -> None:
     """One line of JSON."""
-    write(json.dumps(record, ensure_ascii=False, default=str))
+    line = json.dumps(record, ensure_ascii=False, default=str)
+    # Half a surrogate pair, which no stream takes, becomes the escape that JSON has for it.
+    write(line.encode(errors="backslashreplace").decode())
 
 
 def write(line: str, end: str = "\n") -> None:
@@ -77,6 +79,13 @@ def write(line: str, end: str = "\n") -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+
+
+def plain(text: str) -> str:
+    """One line that stays one and moves no cursor, whoever wrote it: other signs as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -3,7 +3,8 @@
 A hook is a function of the farm's owner, `judge(text, where, about)`: `where` is "prompt" or
 "output", `about` the task's kind, model and parameters. It returns None, or the name of the rule
 by which it refuses. It must answer at once, alike at any time, and from any thread. One that
-raises refuses: what was not looked at does not pass.
+raises refuses, and so does whatever else of a review goes wrong: what was not looked at does not
+pass, and costs its own task alone, never the worker.
 """
 
 import importlib
@@ -52,10 +53,9 @@ class Gates:
         if desk is None or output.failure is not None:
             return output
         if desk.rules.outputs:
-            for text in texts_of(output):
-                failure = desk.judge(text, "output", claim)
-                if failure is not None:
-                    return Output(claim.task_id, failure=failure)
+            failure = desk.judge(lambda: texts_of(output), "output", claim)
+            if failure is not None:
+                return Output(claim.task_id, failure=failure)
         verdict = {"verdict": "pass", "gates": desk.rules.names}
         return replace(output, metrics={**output.metrics, "review": verdict})
 
@@ -63,8 +63,7 @@ class Gates:
         desk = self._desks.get(claim.model)
         if desk is None or not desk.rules.prompts:
             return None
-        failures = (desk.judge(text, "prompt", claim) for text in texts_asked(claim.params))
-        return next((failure for failure in failures if failure is not None), None)
+        return desk.judge(lambda: texts_asked(claim.params), "prompt", claim)
 
 
 class _Desk:
@@ -77,7 +76,17 @@ class _Desk:
             self._list = read_block_list(rules.block_list)
         self._hook = _import(rules.hook) if rules.hook else None
 
-    def judge(self, text: str, where: str, claim: Claim) -> Failure | None:
+    def judge(self, texts: Callable[[], Iterable[str]], where: str, claim: Claim) -> Failure | None:
+        """Why one of them is refused; a review that breaks off refuses too."""
+        try:
+            found = (self._judge(text, where, claim) for text in texts())
+            return next((failure for failure in found if failure is not None), None)
+        except MemoryError:  # the process is at its end, not the review
+            raise
+        except BaseException as error:  # noqa: BLE001  # somebody else's code, which may exit too
+            return _unjudged("the review", where, claim, error)
+
+    def _judge(self, text: str, where: str, claim: Claim) -> Failure | None:
         found = self._list.find(text) if self._list is not None else None
         if found is not None:
             return found.failure(where)
@@ -86,12 +95,19 @@ class _Desk:
         about = {"kind": claim.kind, "model": claim.model, "params": claim.params}
         try:
             rule = self._hook(text, where, about)
-        except Exception as error:  # noqa: BLE001  # code of somebody else's
-            # Without its message and its trace: they may quote the text.
-            said = f"the review hook {self.rules.hook} raised {type(error).__name__}"
-            log.error("%s for task %s", said, claim.task_id)
-            return Failure("internal", f"{said}, so the {where} was not passed. Mend the hook")
-        return None if rule is None else Blocked("hook", str(rule)[:64]).failure(where)
+            return None if rule is None else Blocked("hook", str(rule)[:64]).failure(where)
+        except MemoryError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above
+            return _unjudged(f"the review hook {self.rules.hook}", where, claim, error)
+
+
+def _unjudged(who: str, where: str, claim: Claim, error: BaseException) -> Failure:
+    # Without its message and its trace: they may quote the text.
+    said = f"{who} raised {type(error).__name__}"
+    log.error("%s for task %s", said, claim.task_id)
+    mend = "Mend the hook" if "hook" in who else "See that the model's texts are a list"
+    return Failure("internal", f"{said}, so the {where} was not passed. {mend}")
 
 
 def texts_asked(params: Mapping[str, Any]) -> Iterator[str]:
@@ -100,8 +116,11 @@ def texts_asked(params: Mapping[str, Any]) -> Iterator[str]:
 
 
 def texts_of(output: Output) -> Iterator[str]:
-    """What a model wrote."""
-    return (text for text in (output.output or {}).get("texts", ()) if isinstance(text, str))
+    """What a model wrote. Raises TypeError for texts that are no list, which nobody can judge."""
+    texts = (output.output or {}).get("texts", ())
+    if not isinstance(texts, list | tuple):
+        raise TypeError(f"texts are to be a list, not {type(texts).__name__}")
+    return (text for text in texts if isinstance(text, str))
 
 
 def _import(name: str) -> Hook:
