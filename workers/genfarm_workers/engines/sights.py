@@ -16,6 +16,7 @@ from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.heads import widen
+from genfarm_workers.engines.loading import load_whole
 from genfarm_workers.engines.opening import open_picture
 from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
 
@@ -57,9 +58,7 @@ def load_reader(entry: ModelEntry, device: str, folder: Path, auto: Any) -> Pict
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
-        model = auto.from_pretrained(
-            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
-        )
+        model = load_whole(entry.key, auto, folder, choose_dtype(entry, device))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelUnavailable(
             f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
