@@ -25,6 +25,7 @@ from genfarm_workers.engines.generators import (
 )
 from genfarm_workers.engines.latents import LatentsEngine
 from genfarm_workers.engines.samples import SamplesEngine
+from genfarm_workers.engines.sight import fit
 
 from .fakes import Claimer, Runner, pictures_of
 
@@ -229,3 +230,19 @@ def test_a_gan_is_no_encoder(entry: Entry) -> None:
     engine = LatentsEngine(entry("gan", "feature-extraction", "latents", source="zoo:gan"))
     with pytest.raises(ModelUnavailable, match="cannot encode"):
         engine.load()
+
+
+def test_a_long_strip_is_made_small_before_it_is_made_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strip = Image.new("L", (20_000, 1_000), 90)
+    strip.paste(0, (0, 250, 20_000, 750))
+    areas, new = list[int](), Image.new
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "new", lambda *a: areas.append(a[1][0] * a[1][1]) or new(*a))
+        tones = fit(strip, 28, 1)
+    assert 0 < sum(areas) < 100_000
+    square = Image.new("L", (20_000, 20_000), 90)
+    square.paste(strip, (0, 9_500))
+    expected = square.resize((28, 28), Image.Resampling.BOX)
+    assert tones.flatten().tolist() == pytest.approx(list(expected.tobytes()), abs=2)
