@@ -53,11 +53,13 @@ class LatentsEngine(BatchEngine[list[float]]):
     @torch.inference_mode()
     def run(self, rows: Sequence[Row]) -> Sequence[list[float]]:
         design = self._vae.design
-        batch = torch.zeros(self.slots, design.channels, design.size, design.size)
+        batch = torch.zeros(self.padded, design.channels, design.size, design.size)
         for place, row in enumerate(rows):
-            batch[place] = self._seen.pop(row.claim.task_id)
+            batch[place] = self._seen[row.claim.task_id]
         means, _ = self._vae.encode(batch.to(self.device, self._dtype))
         found: list[list[float]] = means[: len(rows)].float().tolist()
+        for row in rows:
+            self._seen.pop(row.claim.task_id)
         return found
 
     def finish(self, claim: Claim, pieces: Sequence[list[float]]) -> Output:

@@ -49,7 +49,7 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
     def run(self, rows: Sequence[Row]) -> Sequence[tuple[Picture, str | None]]:
         points = [self._point(row) for row in rows]
         empty = Point(torch.zeros(self._design.latent), torch.zeros(len(self._design.labels)))
-        full = [*points, *[empty] * (self.slots - len(points))]
+        full = [*points, *[empty] * (self.padded - len(points))]
         noise = self._send([point.noise for point in full])
         classes = self._send([point.classes for point in full])
         placed = torch.tensor([[point.is_placed] for point in full], device=self.device)
