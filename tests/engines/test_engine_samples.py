@@ -24,6 +24,7 @@ from genfarm_workers.engines.generators import (
     keep_generator,
 )
 from genfarm_workers.engines.latents import LatentsEngine
+from genfarm_workers.engines.parking import weight_bytes
 from genfarm_workers.engines.samples import SamplesEngine
 from genfarm_workers.engines.sight import fit
 
@@ -251,3 +252,15 @@ def test_a_long_strip_is_made_small_before_it_is_made_square(
     square.paste(strip, (0, 9_500))
     expected = square.resize((28, 28), Image.Resampling.BOX)
     assert tones.flatten().tolist() == pytest.approx(list(expected.tobytes()), abs=8)
+
+
+def test_a_task_whose_file_did_not_come_fails_alone(
+    encoder: LatentsEngine, claim: Claimer, run: Runner
+) -> None:
+    task = claim("a", "feature-extraction", "vae-latent", image=f"ab/{'0' * 64}.png")
+    assert "did not come with the task" in str(run(encoder, [task])["a"].failure)
+
+
+def test_weights_of_generators_are_counted(encoder: LatentsEngine, make: Make) -> None:
+    assert weight_bytes(make("gan")) > 1000
+    assert weight_bytes(encoder) > 1000

@@ -6,6 +6,7 @@ neither its batch mates nor the device change it. Knows no trainer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -41,6 +42,9 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
         self._design = self._generator.design
         self._dtype = choose_dtype(self.entry, self.device)
         self.run(())  # the first call of a shape costs a device more than the others
+
+    def modules(self) -> list[Any]:
+        return [self._generator]
 
     def refusal(self, claim: Claim) -> Failure | None:
         return self._label_fault(claim.params["label"]) or self._latents_fault(claim)
