@@ -105,3 +105,22 @@ def test_one_row_that_memory_is_not_enough_for_raises(claim: Claimer) -> None:
     engine.admit([claim("a", "text-generation", "echo", prompt="x")])
     with pytest.raises(RuntimeError, match="out of memory"):
         engine.step(0.0)
+
+
+def test_between_two_tasks_that_are_admitted_there_is_a_tick_and_room_for_a_drop(
+    claim: Claimer,
+) -> None:
+    checked: list[list[str]] = []
+
+    def tick() -> None:
+        checked.append(list(engine._pieces))
+        engine.drop(["a", "c"])
+
+    entry = ModelEntry(key="echo", kind="text-generation", engine="text", slots=4)
+    engine = Echo(entry, "cpu", tick)
+    engine.load()
+    engine.admit([claim(name, "text-generation", "echo", prompt="x") for name in "abcd"])
+    assert checked == [["a"], ["b"], ["b", "d"]]
+    assert engine.free_rows("echo") == 2
+    assert [output.task_id for output in engine.step(0.0)] == ["b", "d"]
+    assert engine.wakes_at(0.0) is None

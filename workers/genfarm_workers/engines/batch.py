@@ -58,7 +58,7 @@ class BatchEngine(ABC, Generic[Piece]):
         self._lowered: dict[Hashable, int] = {}
         self.work = Work()
         self.device = device
-        #: For subclasses whose `run` takes longer than a second: a sign of life between two
+        #: For subclasses whose `run` takes longer than a second, too: a sign of life between two
         #: device calls. Tasks may be dropped within it, see `is_wanted`.
         self.tick = tick
         self._claims: dict[str, Claim] = {}
@@ -106,14 +106,19 @@ class BatchEngine(ABC, Generic[Piece]):
         return max(0, self.slots - len(self._rows)) if alike else 0
 
     def admit(self, claims: Sequence[Claim]) -> None:
+        # All at once, so that a drop that comes from a tick finds every one.
+        self._claims.update((claim.task_id, claim) for claim in claims)
         for claim in claims:
-            self._claims[claim.task_id] = claim
+            if self._claims.get(claim.task_id) is not claim:
+                continue
             refused = self.refusal(claim)
             if refused is not None:
                 self._failed.append(Output(claim.task_id, failure=refused))
-                continue
-            self._pieces[claim.task_id] = []
-            self._rows.extend(Row(claim, k) for k in range(claim.rows))
+            else:
+                self._pieces[claim.task_id] = []
+                self._rows.extend(Row(claim, k) for k in range(claim.rows))
+            # To check a task may mean to decode its picture: a good part of a second.
+            self.tick()
 
     def step(self, now: float) -> list[Output]:
         done, self._failed = self._failed, []
