@@ -22,6 +22,21 @@ def save_text_model(folder: Path, **values: Any) -> Path:
     return folder
 
 
+def save_decoder(folder: Path, **values: Any) -> Path:
+    """A GPT2ForSequenceClassification, as causal models and reward models are fine-tuned."""
+    import torch
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    torch.manual_seed(1)
+    ends = {"bos_token_id": 2, "eos_token_id": 3}
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "initializer_range": 0.3}
+    config = GPT2Config(vocab_size=len(_tokenizer()), **sizes, **ends, **values)
+    GPT2ForSequenceClassification(config).save_pretrained(folder)
+    # GPT-2 would add the embedding of a segment, which its own tokenizers do not name.
+    _tokenizer(model_input_names=["input_ids", "attention_mask"]).save_pretrained(folder)
+    return folder
+
+
 def save_encoder(folder: Path) -> Path:
     """A bare BertModel."""
     import torch
@@ -84,8 +99,10 @@ def _bert_config(**values: Any) -> Any:
     )
 
 
-def _tokenizer() -> Any:
+def _tokenizer(**values: Any) -> Any:
     from transformers import BertTokenizer
 
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(word.lower() for word in WORDS)]
-    return BertTokenizer(vocab={name: k for k, name in enumerate(names)}, model_max_length=64)
+    return BertTokenizer(
+        vocab={name: k for k, name in enumerate(names)}, model_max_length=64, **values
+    )

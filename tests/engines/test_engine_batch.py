@@ -70,3 +70,57 @@ def test_rows_of_a_task_have_seeds_of_their_own(claim: Claimer) -> None:
     seeds = [Row(task, k).seed for k in range(3)]
     assert seeds[0] == 5
     assert len(set(seeds)) == 3
+
+
+class Scarce(Echo):
+    """Has memory for `most` rows, and drops a task whenever there was too little."""
+
+    most = 1
+
+    def run(self, rows: Sequence[Row]) -> Sequence[str]:
+        self.batches.append(self.padded)
+        if self.padded > self.most:
+            self.drop(self.gone)
+            raise RuntimeError("CUDA out of memory. Tried to allocate 1 GiB")
+        return [f"{row.claim.task_id}.{row.k}" for row in rows]
+
+
+def test_a_batch_that_memory_is_not_enough_for_runs_again_in_halves(claim: Claimer) -> None:
+    engine = Scarce(ModelEntry(key="echo", kind="text-generation", engine="text", slots=4))
+    engine.load()
+    engine.gone = ["b"]
+    engine.admit([claim(name, "text-generation", "echo", prompt="x") for name in "abc"])
+    assert [output.task_id for output in engine.step(0.0)] == ["a", "c"]
+    assert engine.batches == [4, 2, 1, 1]
+    assert (engine.work.shortages, engine.work.computed, engine.work.useful) == (2, 2, 2)
+    engine.admit([claim("d", "text-generation", "echo", prompt="x")])
+    engine.step(0.0)
+    assert engine.batches[4:] == [1]
+
+
+def test_one_row_that_memory_is_not_enough_for_raises(claim: Claimer) -> None:
+    engine = Scarce(ModelEntry(key="echo", kind="text-generation", engine="text", slots=2))
+    engine.load()
+    engine.most = 0
+    engine.admit([claim("a", "text-generation", "echo", prompt="x")])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine.step(0.0)
+
+
+def test_between_two_tasks_that_are_admitted_there_is_a_tick_and_room_for_a_drop(
+    claim: Claimer,
+) -> None:
+    checked: list[list[str]] = []
+
+    def tick() -> None:
+        checked.append(list(engine._pieces))
+        engine.drop(["a", "c"])
+
+    entry = ModelEntry(key="echo", kind="text-generation", engine="text", slots=4)
+    engine = Echo(entry, "cpu", tick)
+    engine.load()
+    engine.admit([claim(name, "text-generation", "echo", prompt="x") for name in "abcd"])
+    assert checked == [["a"], ["b"], ["b", "d"]]
+    assert engine.free_rows("echo") == 2
+    assert [output.task_id for output in engine.step(0.0)] == ["b", "d"]
+    assert engine.wakes_at(0.0) is None

@@ -16,7 +16,7 @@ from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.caption import CaptionEngine
-from genfarm_workers.engines.opening import MOST_PIXELS, open_picture
+from genfarm_workers.engines.opening import MOST_EDGE, MOST_PIXELS, open_picture
 from genfarm_workers.engines.registry import build, no_tick
 from genfarm_workers.zoo.captions.train import build_model, build_processor
 from genfarm_workers.zoo.captions.words import build_tokenizer
@@ -232,6 +232,8 @@ def test_a_bomb_and_a_format_that_runs_programs_are_refused(ask: Asking) -> None
         assert refused.code == "invalid_params"
     refused = open_picture(ask("a", wide), "image")
     assert "expected at most 50,000,000 together" in str(refused)
+    strip = open_picture(ask("a", png_of_nothing(MOST_EDGE + 1, 1)), "image")
+    assert "20,000 on an edge" in str(strip)
 
 
 def test_a_batch_ends_early_when_its_tasks_are_dropped(make: Making, ask: Asking) -> None:

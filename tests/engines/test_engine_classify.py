@@ -1,6 +1,7 @@
 """The classifiers against the stock models' own forward, alone and in company."""
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from genfarm_workers.engines import Output
 from genfarm_workers.engines.classify import ImageClassifierEngine, TextClassifierEngine
 from genfarm_workers.engines.opening import open_picture
 
-from .encoders import WORDS, save_encoder, save_picture_model, save_text_model
+from .encoders import WORDS, save_decoder, save_encoder, save_picture_model, save_text_model
 from .fakes import Claimer, Runner
 
 Entry = Callable[..., ModelEntry]
@@ -125,6 +126,53 @@ def test_labels_that_fit_together_are_scored_each_by_itself(
     assert found == pytest.approx(stock_scores(folder, TEXTS[2], is_several=True), abs=1e-6)
 
 
+def test_a_decoder_scores_the_last_token_of_each_text_as_the_stock_model_does(
+    reader: Callable[..., TextClassifierEngine], tmp_path: Path, claim: Claimer, run: Runner
+) -> None:
+    # No token 0: only by the configuration's own can the padding be told.
+    folder = save_decoder(tmp_path, num_labels=3, pad_token_id=4)
+    outputs = run(
+        reader(folder),
+        [claim(t, "text-classification", "tiny", text=t, top_k=3) for t in TEXTS],
+    )
+    for text in TEXTS:
+        found = {one["label"]: one["score"] for one in labels_of(outputs[text])}
+        assert found == pytest.approx(stock_scores(folder, text), abs=1e-5)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_decoder_that_names_no_padding_is_unavailable(
+    slots: int, reader: Callable[..., TextClassifierEngine], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelUnavailable, match="pad_token_id in its config"):
+        reader(save_decoder(tmp_path, pad_token_id=None), slots=slots)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_labels": 1},
+        {"num_labels": 1, "problem_type": "regression"},
+        {"num_labels": 3, "problem_type": "regression"},
+    ],
+)
+def test_numbers_of_a_regression_and_of_one_label_are_those_of_the_stock_pipeline(
+    values: dict[str, Any],
+    reader: Callable[..., TextClassifierEngine],
+    tmp_path: Path,
+    claim: Claimer,
+    run: Runner,
+) -> None:
+    from transformers import pipeline
+
+    folder = save_decoder(tmp_path, pad_token_id=0, **values)
+    stock = pipeline("text-classification", model=str(folder), top_k=None)
+    task = claim("a", "text-classification", "tiny", text=TEXTS[2], top_k=3)
+    found = {one["label"]: one["score"] for one in labels_of(run(reader(folder), [task])["a"])}
+    expected = {one["label"]: one["score"] for one in stock([TEXTS[2]])[0]}
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_text_that_is_too_long_fails_alone_and_says_how_to_cut_it(
     reader: Callable[..., TextClassifierEngine], claim: Claimer, run: Runner
 ) -> None:
@@ -166,6 +214,23 @@ def test_a_model_that_is_no_classifier_is_unavailable_with_its_folder(
 ) -> None:
     (save_encoder(tmp_path) / "config.json").write_text("{}")
     with pytest.raises(ModelUnavailable, match="AutoModelForSequenceClassification"):
+        reader(tmp_path)
+
+
+def test_a_checkpoint_without_a_head_is_unavailable_and_not_served_with_a_random_one(
+    reader: Callable[..., TextClassifierEngine], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelUnavailable, match=r"lacks weights of Bert.*classifier"):
+        reader(save_encoder(tmp_path))
+
+
+def test_a_head_of_another_size_is_unavailable(
+    reader: Callable[..., TextClassifierEngine], tmp_path: Path
+) -> None:
+    config = save_text_model(tmp_path) / "config.json"
+    labels = {str(place): f"thing {place}" for place in range(5)}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"id2label": labels}))
+    with pytest.raises(ModelUnavailable, match=r"another size: classifier\.bias"):
         reader(tmp_path)
 
 

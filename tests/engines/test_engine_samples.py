@@ -24,7 +24,9 @@ from genfarm_workers.engines.generators import (
     keep_generator,
 )
 from genfarm_workers.engines.latents import LatentsEngine
+from genfarm_workers.engines.parking import weight_bytes
 from genfarm_workers.engines.samples import SamplesEngine
+from genfarm_workers.engines.sight import fit
 
 from .fakes import Claimer, Runner, pictures_of
 
@@ -229,3 +231,36 @@ def test_a_gan_is_no_encoder(entry: Entry) -> None:
     engine = LatentsEngine(entry("gan", "feature-extraction", "latents", source="zoo:gan"))
     with pytest.raises(ModelUnavailable, match="cannot encode"):
         engine.load()
+
+
+def test_a_long_strip_is_made_small_before_it_is_made_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strip = Image.new("L", (20_000, 1_000), 90)
+    strip.paste(0, (0, 250, 20_000, 750))
+    areas, new = list[int](), Image.new
+
+    def watched(mode: str, size: tuple[int, int], colour: int) -> Image.Image:
+        areas.append(size[0] * size[1])
+        return new(mode, size, colour)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "new", watched)
+        tones = fit(strip, 28, 1)
+    assert 0 < sum(areas) < 100_000
+    square = Image.new("L", (20_000, 20_000), 90)
+    square.paste(strip, (0, 9_500))
+    expected = square.resize((28, 28), Image.Resampling.BOX)
+    assert tones.flatten().tolist() == pytest.approx(list(expected.tobytes()), abs=8)
+
+
+def test_a_task_whose_file_did_not_come_fails_alone(
+    encoder: LatentsEngine, claim: Claimer, run: Runner
+) -> None:
+    task = claim("a", "feature-extraction", "vae-latent", image=f"ab/{'0' * 64}.png")
+    assert "did not come with the task" in str(run(encoder, [task])["a"].failure)
+
+
+def test_weights_of_generators_are_counted(encoder: LatentsEngine, make: Make) -> None:
+    assert weight_bytes(make("gan")) > 1000
+    assert weight_bytes(encoder) > 1000

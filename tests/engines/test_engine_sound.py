@@ -128,6 +128,17 @@ def test_pace_voice_and_spread_change_what_is_spoken(
     assert seconds_of(spoken["quick"]) < seconds_of(spoken["own"])
 
 
+def test_a_model_that_was_made_without_noise_takes_a_temperature(
+    make: Making, claim: Claimer, run: Runner
+) -> None:
+    engine = make("speech")
+    engine.model.config.noise_scale = 0.0
+    ways: dict[str, dict[str, Any]] = {"own": {}, "wide": {"temperature": 0.5}}
+    tasks = [claim(key, KIND, "speech", prompt="hello", **way) for key, way in ways.items()]
+    spoken = [sounds_of(output) for output in run(engine, tasks).values()]
+    assert spoken[0] != spoken[1]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
@@ -178,6 +189,15 @@ def test_a_glimpse_tells_how_many_tokens_are_written(make: Making, claim: Claime
     engine.step(0.0)
     # Ten frames, and one more because the second codebook is a step late; of two rows.
     assert seen == [(2 * k, 22) for k in range(11)]
+
+
+def test_each_call_of_the_decoder_of_music_is_counted(
+    make: Making, claim: Claimer, run: Runner
+) -> None:
+    engine = make("music")
+    run(engine, [claim("a", KIND, "music", prompt="a slow trill", seconds=0.5)])
+    assert engine.work.calls > 10
+    assert engine.work.computed == 3 * engine.work.useful == 3 * engine.work.calls
 
 
 def test_noise_is_the_same_on_every_device_and_for_every_precision() -> None:

@@ -9,8 +9,10 @@ import pytest
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Clip, Output
+from genfarm_workers.engines.diffusion import Row
 from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.video import VideoEngine
+from genfarm_workers.engines.whole import _size
 
 from .fakes import Claimer, Runner
 
@@ -111,3 +113,20 @@ def test_a_clip_dropped_while_it_is_drawn_ends_at_the_next_step(
 def test_a_pipeline_without_frames_is_refused_at_load(make: Making, image_folder: Path) -> None:
     with pytest.raises(ModelUnavailable, match="draws no frames"):
         make(source=str(image_folder))
+
+
+def test_a_clip_of_no_named_size_is_bound_by_the_one_that_its_model_draws(
+    make: Making, claim: Claimer, run: Runner
+) -> None:
+    engine = make(limits={"most_pixels": 100, "frames": 2})
+    engine.admit([claim("a", KIND, "tiny", prompt="x")])
+    (output,) = engine.step(0.0)
+    assert "frames=2 of 32x32 are 2,048 pixels" in str(output.failure)
+
+
+def test_clips_of_other_lengths_are_lowered_apart_when_memory_is_short() -> None:
+    sizes = {"width": 32, "height": 32}
+    short, long = (
+        Row("a", 0, "x", "", 0, arguments={**sizes, "num_frames": frames}) for frames in (2, 200)
+    )
+    assert _size(short) != _size(long)

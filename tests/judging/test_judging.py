@@ -16,6 +16,7 @@ from genfarm_workers import zoo
 from genfarm_workers.judging.__main__ import judge, main
 from genfarm_workers.judging.figures import Sample
 from genfarm_workers.judging.perplexity import perplexity
+from genfarm_workers.judging.reference import open_file
 from genfarm_workers.zoo.digits.data import real_digits
 from genfarm_workers.zoo.judge_train import as_images
 
@@ -72,6 +73,17 @@ def test_a_folder_of_pictures_serves_as_the_real_ones(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidTask, match="holds 0 pictures"):
         judge(samples, str(tmp_path / "empty"))
+
+
+def test_a_clear_picture_is_judged_on_white_paper_and_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGBA", (4, 2), (0, 0, 0, 0)).save(tmp_path / "a.png", exif=exif)
+    opened = open_file(tmp_path / "a.png")
+    assert (opened.size, opened.getpixel((0, 0))) == ((2, 4), (255, 255, 255))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidTask, match=r"b\.png cannot be read"):
+        open_file(tmp_path / "b.png")
 
 
 def test_without_real_pictures_it_says_how_to_name_some(tmp_path: Path) -> None:

@@ -2,21 +2,26 @@
 
 A task is cut into rows (its `n`); a step takes as many rows as the model has
 slots, of one batch key, and a task ends with its last row. Subclasses fill a
-short batch up to `slots` rows, because a row's bytes may depend on the size of
-its batch, though never on its mates. Knows no model.
+short batch up to one size, because a row's bytes may depend on the size of its
+batch, though never on its mates. Where memory is not enough for that size, it
+is halved. Knows no model.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Glimpse, Output, Work
+from genfarm_workers.engines.memory import free_memory, is_out_of_memory
 from genfarm_workers.engines.noise import derive_seed
 from genfarm_workers.engines.registry import Tick, no_tick
+
+logger = logging.getLogger(__name__)
 
 #: What one row becomes.
 Piece = TypeVar("Piece")
@@ -39,15 +44,21 @@ class Row:
 class BatchEngine(ABC, Generic[Piece]):
     """Each step runs one batch. Subclasses say how to load, to check, to run and to finish."""
 
-    #: Whether `run` computes `slots` rows however many it is given.
+    #: Whether `run` computes `padded` rows however many it is given.
     fills_up = True
+    #: Whether `run` adds to `work` itself, because it makes several device calls.
+    counts_calls = False
 
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         self.entry = entry
         self.slots = entry.slots
+        #: Rows that `run` fills a batch up to: `slots`, or fewer where memory is short.
+        self.padded = entry.slots
+        #: The same for each form of batch for which memory was not enough.
+        self._lowered: dict[Hashable, int] = {}
         self.work = Work()
         self.device = device
-        #: For subclasses whose `run` takes longer than a second: a sign of life between two
+        #: For subclasses whose `run` takes longer than a second, too: a sign of life between two
         #: device calls. Tasks may be dropped within it, see `is_wanted`.
         self.tick = tick
         self._claims: dict[str, Claim] = {}
@@ -65,7 +76,10 @@ class BatchEngine(ABC, Generic[Piece]):
 
     @abstractmethod
     def run(self, rows: Sequence[Row]) -> Sequence[Piece]:
-        """A piece for each of at most `slots` rows of one batch key, in their order."""
+        """A piece for each of at most `padded` rows of one batch key, in their order.
+
+        May be called again with some of the same rows, when memory runs out.
+        """
 
     @abstractmethod
     def finish(self, claim: Claim, pieces: Sequence[Piece]) -> Output:
@@ -75,33 +89,42 @@ class BatchEngine(ABC, Generic[Piece]):
         """Remove at most `slots` of the waiting rows, those of the next batch."""
         return [waiting.popleft() for _ in range(min(self.slots, len(waiting)))]
 
+    def form_of(self, row: Row) -> Hashable:
+        """What batches have in common that need the same memory."""
+        return row.claim.batch_key
+
     def is_wanted(self, row: Row) -> bool:
         """Whether the row's task is still to be run."""
         return self._claims.get(row.claim.task_id) is row.claim
 
     def resize(self, rows: int) -> None:
-        self.slots = rows
+        self.slots = self.padded = rows
+        self._lowered.clear()
 
     def free_rows(self, batch_key: str) -> int:
         alike = all(claim.batch_key == batch_key for claim in self._claims.values())
         return max(0, self.slots - len(self._rows)) if alike else 0
 
     def admit(self, claims: Sequence[Claim]) -> None:
+        # All at once, so that a drop that comes from a tick finds every one.
+        self._claims.update((claim.task_id, claim) for claim in claims)
         for claim in claims:
-            self._claims[claim.task_id] = claim
+            if self._claims.get(claim.task_id) is not claim:
+                continue
             refused = self.refusal(claim)
             if refused is not None:
                 self._failed.append(Output(claim.task_id, failure=refused))
-                continue
-            self._pieces[claim.task_id] = []
-            self._rows.extend(Row(claim, k) for k in range(claim.rows))
+            else:
+                self._pieces[claim.task_id] = []
+                self._rows.extend(Row(claim, k) for k in range(claim.rows))
+            # To check a task may mean to decode its picture: a good part of a second.
+            self.tick()
 
     def step(self, now: float) -> list[Output]:
         done, self._failed = self._failed, []
         rows = self.take(self._rows)
         if rows:
-            self.work.add(computed=self.slots if self.fills_up else len(rows), useful=len(rows))
-            for row, piece in zip(rows, self.run(rows), strict=True):
+            for row, piece in self._worked(rows):
                 if self.is_wanted(row):
                     self._pieces[row.claim.task_id].append(piece)
                     done += self._ended(row.claim)
@@ -128,6 +151,45 @@ class BatchEngine(ABC, Generic[Piece]):
             for task_id in task_ids
             if task_id in held and task_id in self._claims
         ]
+
+    def _worked(self, rows: Sequence[Row]) -> list[tuple[Row, Piece]]:
+        """The rows with their pieces, in one batch or, short of memory, in several."""
+        form, left = self.form_of(rows[0]), list(rows)
+        worked: list[tuple[Row, Piece]] = []
+        while left:
+            self.padded = min(self.slots, self._lowered.get(form, self.slots))
+            some = left[: self.padded]
+            pieces = self._attempt(form, some)
+            if pieces is not None:
+                worked += zip(some, pieces, strict=True)
+                left = left[len(some) :]
+            # A tick may have dropped tasks, and what is known of their rows.
+            left = [row for row in left if self.is_wanted(row)]
+        return worked
+
+    def _attempt(self, form: Hashable, rows: Sequence[Row]) -> Sequence[Piece] | None:
+        """None when memory ran out, and then batches of that form are smaller from now on."""
+        try:
+            pieces = self.run(rows)
+            if not self.counts_calls:
+                computed = self.padded if self.fills_up else len(rows)
+                self.work.add(computed=computed, useful=len(rows))
+            return pieces
+        except (RuntimeError, MemoryError) as error:
+            if self.padded == 1 or not self.fills_up or not is_out_of_memory(error):
+                raise
+        # Outside the except block: its traceback would keep the tensors alive.
+        self._lowered[form] = self.padded // 2
+        self.work.shortages += 1
+        free_memory()
+        logger.warning(
+            "out of memory: model %s takes %s rows at a time from now on; their bytes may differ "
+            "from those of a worker with the memory for slots = %s",
+            self.entry.key,
+            self._lowered[form],
+            self.slots,
+        )
+        return None
 
     def _ended(self, claim: Claim) -> list[Output]:
         pieces = self._pieces[claim.task_id]

@@ -5,7 +5,6 @@ alike in length share a batch, always of the full size, and each token is drawn 
 seed, so that a caption's bytes depend on no mate. Knows no family of models.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,8 @@ from genfarm_workers.engines import Output
 from genfarm_workers.engines.batch import BatchEngine, Row
 from genfarm_workers.engines.captioner import load_captioner
 from genfarm_workers.engines.continuation import Continuation, Detokenizer
-from genfarm_workers.engines.memory import free_memory, is_out_of_memory
 from genfarm_workers.engines.opening import open_picture
 from genfarm_workers.engines.static import RowChoice, RowsDone
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +44,12 @@ class _Seen:
 class CaptionEngine(BatchEngine[Caption]):
     """Captions by vision-encoder-decoder models and BLIP."""
 
+    counts_calls = True
+
     def load(self) -> None:
         """Raises ModelUnavailable, saying what is missing."""
         self._captioner = load_captioner(self.entry, self.device)
         self._seen: dict[str, _Seen] = {}
-        #: Rows of a batch: as many as there are slots, fewer once memory was short.
-        self._most = self.slots
 
     def modules(self) -> list[Any]:
         return [self._captioner.model]
@@ -69,20 +65,13 @@ class CaptionEngine(BatchEngine[Caption]):
         self._seen[claim.task_id] = _Seen(self._captioner.see(picture), beginning)
         return None
 
-    def resize(self, rows: int) -> None:
-        super().resize(rows)
-        self._most = rows
-
     def run(self, rows: Sequence[Row]) -> Sequence[Caption]:
         captions: dict[Row, Caption] = {}
         # Taken at once, because a tick may drop tasks of a batch that is still to come.
         seen = {row: self._seen[row.claim.task_id] for row in rows}
         for length in dict.fromkeys(len(one.beginning) for one in seen.values()):
             alike = [row for row in rows if len(seen[row].beginning) == length]
-            while alike:
-                written = self._write({row: seen[row] for row in alike[: self._most]})
-                captions.update(zip(alike, written, strict=False))
-                alike = alike[len(written) :]
+            captions.update(zip(alike, self._write({r: seen[r] for r in alike}), strict=True))
         return [captions[row] for row in rows]
 
     def finish(self, claim: Claim, pieces: Sequence[Caption]) -> Output:
@@ -111,26 +100,10 @@ class CaptionEngine(BatchEngine[Caption]):
         )
 
     def _write(self, seen: Mapping[Row, _Seen]) -> list[Caption]:
-        """Captions of rows that begin alike; none when memory ran out, and then later batches
-        are smaller."""
+        """Captions of rows that begin alike."""
         lines = [self._line(row, sight) for row, sight in seen.items()]
-        try:
-            self._generate(list(seen.values()), lines, self._watch(list(seen), lines))
-            return [self._caption(line) for line in lines]
-        except (RuntimeError, MemoryError) as error:
-            if self._most == 1 or not is_out_of_memory(error):
-                raise
-        # Outside the except block: its traceback would keep the tensors alive.
-        self._most //= 2
-        self.work.shortages += 1
-        free_memory()
-        logger.warning(
-            "out of memory: model %s captions %s pictures at a time from now on; their bytes may "
-            "differ from those of a worker with more",
-            self.entry.key,
-            self._most,
-        )
-        return []
+        self._generate(list(seen.values()), lines, self._watch(list(seen), lines))
+        return [self._caption(line) for line in lines]
 
     def _line(self, row: Row, sight: _Seen) -> Continuation:
         """The row as the sampler knows it: a text-generation of no filters."""
@@ -147,7 +120,8 @@ class CaptionEngine(BatchEngine[Caption]):
     def _watch(self, rows: Sequence[Row], lines: Sequence[Continuation]) -> Callable[[int], None]:
         """What follows each token: a sign of life, and an end for rows whose task was dropped."""
 
-        def watch(_: int) -> None:
+        def watch(useful: int) -> None:
+            self.work.add(computed=self.padded, useful=useful)
             self.tick()
             for row, line in zip(rows, lines, strict=True):
                 if line.finish_reason is None and not self.is_wanted(row):
@@ -159,7 +133,7 @@ class CaptionEngine(BatchEngine[Caption]):
         self, seen: Sequence[_Seen], lines: Sequence[Continuation], watch: Callable[[int], None]
     ) -> None:
         """Feed the lines their tokens, beside fillers up to the full size of a batch."""
-        missing = self._most - len(seen)
+        missing = self.padded - len(seen)
         pixels = torch.stack([one.pixels for one in seen])
         fillers = torch.zeros((missing, *pixels.shape[1:]))
         beginnings = [one.beginning for one in seen]
@@ -171,7 +145,7 @@ class CaptionEngine(BatchEngine[Caption]):
                 num_beams=1,
                 max_new_tokens=max(line.params["max_new_tokens"] for line in lines),
             ),
-            logits_processor=LogitsProcessorList([RowChoice(lines, self._most)]),
+            logits_processor=LogitsProcessorList([RowChoice(lines, self.padded)]),
             stopping_criteria=StoppingCriteriaList([RowsDone(lines, watch)]),
         )
 

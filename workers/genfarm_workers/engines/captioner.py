@@ -15,9 +15,12 @@ from PIL import Image
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.language import context_of, eos_ids_of, tensor_of
+from genfarm_workers.engines.loading import load_whole
 from genfarm_workers.engines.weights import choose_dtype, find_weights, quiet_libraries
 
 _FAMILIES = ("vision-encoder-decoder", "blip")
+#: A decoder looks at an encoder's states; TrOCR comes without.
+_UNUSED = ("pooler",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,8 @@ def load_captioner(entry: ModelEntry, device: str) -> Captioner:
         _check_family(entry, folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
-        )
+        dtype = choose_dtype(entry, device)
+        model = load_whole(entry.key, AutoModelForImageTextToText, folder, dtype, _UNUSED)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelUnavailable(
             f"model {entry.key!r}: {folder} holds no captioner with image processor and tokenizer "

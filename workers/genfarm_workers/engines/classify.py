@@ -11,7 +11,7 @@ import torch
 
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Output
-from genfarm_workers.engines.encoders import TextEncoder, load_encoder
+from genfarm_workers.engines.encoders import TextEncoder, check_padding, load_encoder
 from genfarm_workers.engines.shaped import ShapedEngine
 from genfarm_workers.engines.sights import PictureReader, load_reader
 from genfarm_workers.engines.weights import find_weights
@@ -29,6 +29,7 @@ class TextClassifierEngine(ShapedEngine[list[int], Scores]):
         self._encoder: TextEncoder = load_encoder(
             self.entry, self.device, find_weights(self.entry), Auto
         )
+        check_padding(self._encoder)
         self._labels = labels_of(self._encoder.model.config)
         self.warm_up(self._encoder.example)
 
@@ -87,11 +88,17 @@ def labels_of(config: Any) -> list[str]:
 
 
 def scores_of(config: Any, logits: torch.Tensor) -> list[Scores]:
-    """Logits (B, labels) to probabilities; of labels that may fit together, each by itself."""
-    exact = logits.float()
-    is_several = getattr(config, "problem_type", None) == "multi_label_classification"
-    shares = exact.sigmoid() if is_several or exact.shape[1] == 1 else exact.softmax(dim=1)
-    rows: list[Scores] = shares.cpu().tolist()
+    """Logits (B, labels) to probabilities; of labels that may fit together, each by itself.
+
+    A regression's numbers stay as they are. All as transformers' own pipeline does: a single
+    label that is not said to be a regression is a probability, too.
+    """
+    exact, problem = logits.float(), getattr(config, "problem_type", None)
+    if problem == "multi_label_classification" or (problem is None and exact.shape[1] == 1):
+        exact = exact.sigmoid()
+    elif problem != "regression":
+        exact = exact.softmax(dim=1)
+    rows: list[Scores] = exact.cpu().tolist()
     return rows
 
 

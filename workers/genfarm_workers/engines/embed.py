@@ -19,6 +19,8 @@ from genfarm_workers.engines.weights import find_weights
 
 #: A text's vector by each way of pooling, since mates may differ in theirs: (ways, D), float32.
 Vectors = torch.Tensor
+#: Many encoders are published without: pooling here is of the states.
+_UNUSED = ("pooler",)
 
 
 class TextEmbeddingEngine(ShapedEngine[list[int], Vectors]):
@@ -30,7 +32,12 @@ class TextEmbeddingEngine(ShapedEngine[list[int], Vectors]):
         folder = find_weights(self.entry)
         self._own = read_pooling(self.entry.key, folder)
         self._encoder: TextEncoder = load_encoder(
-            self.entry, self.device, folder / self._own.model, AutoModel, self._own.most_tokens
+            self.entry,
+            self.device,
+            folder / self._own.model,
+            AutoModel,
+            self._own.most_tokens,
+            _UNUSED,
         )
         self.warm_up(self._encoder.example)
 

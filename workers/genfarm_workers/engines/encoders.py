@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
+from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.heads import widen
 from genfarm_workers.engines.language import pad_ids, tensor_of
-from genfarm_workers.engines.loading import load_both
+from genfarm_workers.engines.loading import load_whole
 from genfarm_workers.engines.quicken import quicken
+from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
 
 #: Tokens of the narrowest batch. Widths double from here: few shapes, and of texts of all
 #: lengths a quarter is padding.
@@ -33,6 +35,8 @@ class TextEncoder:
     model: Any
     tokenizer: Any
     device: str
+    #: Fills a text up. A decoder's classifier finds a text's last token by it.
+    padding_id: int
     #: Most tokens of a text, those that begin and end it included.
     context: int
     #: Whether a longer text is cut; else it is refused.
@@ -61,7 +65,7 @@ class TextEncoder:
     def batch(self, texts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """What the model takes for texts of one width: ids and mask, each (B, width)."""
         width = self.width_of(texts[0])
-        ids = [pad_ids(text, width) for text in texts]
+        ids = [[*text, *[self.padding_id] * (width - len(text))] for text in texts]
         mask = [pad_ids([1] * len(text), width) for text in texts]
         return {
             "input_ids": tensor_of(ids, self.device),
@@ -77,23 +81,69 @@ class TextEncoder:
 
 
 def load_encoder(
-    entry: ModelEntry, device: str, folder: Path, auto: Any, most: int | None = None
+    entry: ModelEntry,
+    device: str,
+    folder: Path,
+    auto: Any,
+    most: int | None = None,
+    unused: tuple[str, ...] = (),
 ) -> TextEncoder:
     """Through one of transformers' Auto classes. Raises ModelUnavailable, saying what is missing.
 
-    `most` is a limit of tokens that the folder names outside of transformers' own files.
+    `most` is a limit of tokens that the folder names outside of transformers' own files; for
+    `unused` see `load_whole`.
     """
     from transformers import AutoTokenizer
 
-    tokenizer, model = load_both(entry, device, folder, AutoTokenizer, auto)
+    quiet_libraries()
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = load_whole(entry.key, auto, folder, choose_dtype(entry, device), unused)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
+            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
+        ) from error
     return TextEncoder(
         key=entry.key,
-        model=widen(quicken(model)),
+        model=widen(quicken(model.to(device).eval())),
         tokenizer=tokenizer,
         device=device,
+        padding_id=_padding_id(model, tokenizer),
         context=_context(entry, model, tokenizer, most),
         is_cutting=bool(entry.limits.get("truncate", False)),
     )
+
+
+def check_padding(encoder: TextEncoder) -> None:
+    """For classifiers: those of decoders score the last token, which they tell by the padding.
+
+    Without a padding token they raise for two texts, and for one would score the padding.
+    Raises ModelUnavailable.
+    """
+    if _own_padding(encoder.model) is not None:
+        return
+    encoder.model.config.get_text_config().pad_token_id = None
+    try:
+        with torch.inference_mode():
+            encoder.model(**encoder.batch([encoder.example] * 2))
+    except ValueError as error:
+        raise ModelUnavailable(
+            f"model {encoder.key!r}: {type(encoder.model).__name__} scores the last token of a "
+            "text, and nothing says what fills a text up behind it. Name pad_token_id in its "
+            "config.json"
+        ) from error
+
+
+def _own_padding(model: Any) -> int | None:
+    named = model.config.get_text_config().pad_token_id
+    return None if named is None or named < 0 else int(named)
+
+
+def _padding_id(model: Any, tokenizer: Any) -> int:
+    own = _own_padding(model)
+    return (tokenizer.pad_token_id or 0) if own is None else own
 
 
 def _context(entry: ModelEntry, model: Any, tokenizer: Any, most: int | None) -> int:

@@ -4,6 +4,7 @@ What it answers, `unconditional-image-generation` takes as `latents` and draws a
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -13,7 +14,7 @@ from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.batch import BatchEngine, Row
 from genfarm_workers.engines.generators import Vae
-from genfarm_workers.engines.opening import Unseeable, open_bytes
+from genfarm_workers.engines.opening import open_picture
 from genfarm_workers.engines.samples import fetch_generator
 from genfarm_workers.engines.sight import fit, turn_to_paper
 from genfarm_workers.engines.weights import choose_dtype
@@ -35,6 +36,9 @@ class LatentsEngine(BatchEngine[list[float]]):
         self._seen: dict[str, torch.Tensor] = {}
         self.run(())  # the first call of a shape costs a device more than the others
 
+    def modules(self) -> list[Any]:
+        return [self._vae]
+
     def refusal(self, claim: Claim) -> Failure | None:
         if claim.params["image"] is None:
             return Failure(
@@ -43,21 +47,23 @@ class LatentsEngine(BatchEngine[list[float]]):
         if claim.params["pooling"] is not None:
             return Failure("invalid_params", "pooling is for texts; leave it away for a picture")
         design = self._vae.design
-        try:
-            pixels = fit(open_bytes(claim.files["image"]), design.size, design.channels)
-        except Unseeable as error:
-            return Failure("invalid_params", f"image: {error}")
+        picture = open_picture(claim, "image")
+        if isinstance(picture, Failure):
+            return picture
+        pixels = fit(picture, design.size, design.channels)
         self._seen[claim.task_id] = turn_to_paper(pixels.float() / 127.5 - 1, design.paper)
         return None
 
     @torch.inference_mode()
     def run(self, rows: Sequence[Row]) -> Sequence[list[float]]:
         design = self._vae.design
-        batch = torch.zeros(self.slots, design.channels, design.size, design.size)
+        batch = torch.zeros(self.padded, design.channels, design.size, design.size)
         for place, row in enumerate(rows):
-            batch[place] = self._seen.pop(row.claim.task_id)
+            batch[place] = self._seen[row.claim.task_id]
         means, _ = self._vae.encode(batch.to(self.device, self._dtype))
         found: list[list[float]] = means[: len(rows)].float().tolist()
+        for row in rows:
+            self._seen.pop(row.claim.task_id)
         return found
 
     def finish(self, claim: Claim, pieces: Sequence[list[float]]) -> Output:

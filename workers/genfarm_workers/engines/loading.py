@@ -1,33 +1,48 @@
-"""Opens a model and what makes its inputs by transformers' Auto classes, from local files alone.
+"""Loads a transformers model and sees that its files hold all of it.
 
-Knows neither texts nor pictures.
+What files leave out transformers fills with random numbers, and only warns: the head of a model
+that has none, or a layer of another size. Knows no engine.
 """
 
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from genfarm_shared.errors import ModelUnavailable
-from genfarm_workers.catalog import ModelEntry
-from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
+
+#: How many of the missing weights a message names.
+_NAMED = 3
 
 
-def load_both(
-    entry: ModelEntry, device: str, folder: Path, tool: Any, auto: Any, **told: Any
-) -> tuple[Any, Any]:
-    """The tokenizer or processor of class `tool`, told `told`, and the model of class `auto`.
+def load_whole(
+    key: str, model_class: Any, folder: Path, dtype: torch.dtype, unused: tuple[str, ...] = ()
+) -> Any:
+    """The model of `key`, on the CPU, by an Auto class or a model's own.
 
-    Raises ModelUnavailable, saying what is missing.
+    `unused` names modules that its engine does not ask, whose weights may be missing. Raises
+    ModelUnavailable for missing weights, and what `from_pretrained` raises.
     """
-    quiet_libraries()
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        made = tool.from_pretrained(folder, **told, **options)
-        model = auto.from_pretrained(
-            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    model, info = model_class.from_pretrained(
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        # Reported below; transformers' own error is a RuntimeError, like one of memory.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    # Buffers that are missing are not random: a model computes them as it is built.
+    needed = {name for name, _ in model.named_parameters()}
+    missing = {name for name in info["missing_keys"] if name in needed}
+    missing = {name for name in missing if not set(name.split(".")) & set(unused)}
+    wrong = sorted(missing | {name for name, *_ in info["mismatched_keys"]})
+    if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise ModelUnavailable(
-            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
-            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
-        ) from error
-    return made, model.to(device).eval()
+            f"model {key!r}: {folder} lacks weights of {type(model).__name__}, or holds them in "
+            f"another size: {', '.join(wrong[:_NAMED])}{more}. They would be random. Correct "
+            "source, kind or engine in models.toml"
+        )
+    return model

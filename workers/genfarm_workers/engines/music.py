@@ -34,6 +34,8 @@ class _AbandonedError(Exception):
 class MusicEngine(SoundEngine):
     """A batch is as long as its tasks ask for, which is the same for all of one batch key."""
 
+    counts_calls = True
+
     def load(self) -> None:
         from transformers import MusicgenForConditionalGeneration
 
@@ -107,15 +109,15 @@ class MusicEngine(SoundEngine):
         return [to_sound(w[:, :length], self._rate, r.claim.params["format"]) for r, w in pairs]
 
     def _generate(self, rows: Sequence[Row], guidance: float) -> torch.Tensor:
-        """(slots, channels, samples), the rows' first."""
+        """(padded, channels, samples), the rows' first."""
         texts = [row.claim.params["prompt"] for row in rows]
         prompts = self._tokenizer(
-            [*texts, *[""] * (self.slots - len(rows))],
+            [*texts, *[""] * (self.padded - len(rows))],
             padding="max_length",
             max_length=self._width,
             return_tensors="pt",
         )
-        draws = [*(self._draw(row) for row in rows), *[GREEDY] * (self.slots - len(rows))]
+        draws = [*(self._draw(row) for row in rows), *[GREEDY] * (self.padded - len(rows))]
         choice = _Choice(draws, self._codebooks, guidance, self.device, self._between)
         waves: torch.Tensor = self.model.generate(
             input_ids=prompts.input_ids.to(self.device),
@@ -137,8 +139,10 @@ class MusicEngine(SoundEngine):
     def _between(self) -> None:
         """Before each token: a sign of life, and the moment for a drop."""
         self.tick()
-        if not any(self.is_wanted(row) for row in self._running):
+        wanted = sum(self.is_wanted(row) for row in self._running)
+        if not wanted:
             raise _AbandonedError
+        self.work.add(computed=self.padded, useful=wanted)
         self._done += 1
 
     def glimpses(self, task_ids: Sequence[str]) -> list[Glimpse]:

@@ -15,6 +15,8 @@ from genfarm_shared.tasks import Claim, Failure
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 #: Most pixels of a picture: 200 MB of RGBA. A file of some kilobytes can hold a thousandfold.
 MOST_PIXELS = 50_000_000
+#: Longest edge, in pixels. What makes a picture square would take the square of it.
+MOST_EDGE = 20_000
 
 
 class Unseeable(Exception):
@@ -41,9 +43,11 @@ def open_bytes(content: bytes) -> Image.Image:
             Image.open(io.BytesIO(content), formats=_FORMATS) as opened,
         ):
             width, height = opened.size
-            if width * height > MOST_PIXELS:
-                what = f"{width}x{height} pixels, expected at most {MOST_PIXELS:,} together"
-                raise Unseeable(f"{what}. Make it smaller and submit again")
+            if width * height > MOST_PIXELS or max(width, height) > MOST_EDGE:
+                raise Unseeable(
+                    f"{width}x{height} pixels, expected at most {MOST_PIXELS:,} together and "
+                    f"{MOST_EDGE:,} on an edge. Make it smaller and submit again"
+                )
             return _to_rgb(opened)
     # Broad, because what its decoders raise on damaged bytes is not documented.
     except Exception as error:

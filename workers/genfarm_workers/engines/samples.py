@@ -6,6 +6,7 @@ neither its batch mates nor the device change it. Knows no trainer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -42,6 +43,9 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
         self._dtype = choose_dtype(self.entry, self.device)
         self.run(())  # the first call of a shape costs a device more than the others
 
+    def modules(self) -> list[Any]:
+        return [self._generator]
+
     def refusal(self, claim: Claim) -> Failure | None:
         return self._label_fault(claim.params["label"]) or self._latents_fault(claim)
 
@@ -49,7 +53,7 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
     def run(self, rows: Sequence[Row]) -> Sequence[tuple[Picture, str | None]]:
         points = [self._point(row) for row in rows]
         empty = Point(torch.zeros(self._design.latent), torch.zeros(len(self._design.labels)))
-        full = [*points, *[empty] * (self.slots - len(points))]
+        full = [*points, *[empty] * (self.padded - len(points))]
         noise = self._send([point.noise for point in full])
         classes = self._send([point.classes for point in full])
         placed = torch.tensor([[point.is_placed] for point in full], device=self.device)

@@ -16,7 +16,6 @@ import torch
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.batch import BatchEngine, Piece, Row
-from genfarm_workers.engines.memory import free_memory, is_out_of_memory
 from genfarm_workers.engines.registry import Tick, no_tick
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,6 @@ class ShapedEngine(BatchEngine[Piece], Generic[Input, Piece]):
     def __init__(self, entry: ModelEntry, device: str = "cpu", tick: Tick = no_tick) -> None:
         super().__init__(entry, device, tick)
         self._inputs: dict[str, Input] = {}
-        #: Rows of a call of a shape for which memory was not enough for `slots`.
-        self._lowered: dict[Hashable, int] = {}
 
     @abstractmethod
     def read(self, claim: Claim) -> Input | Failure:
@@ -78,21 +75,18 @@ class ShapedEngine(BatchEngine[Piece], Generic[Input, Piece]):
         """Those of the oldest's shape, so that none waits for ever."""
         if not waiting:
             return []
-        shape = self._shape(waiting[0])
-        taken = [row for row in waiting if self._shape(row) == shape][: self.slots]
+        shape = self.form_of(waiting[0])
+        taken = [row for row in waiting if self.form_of(row) == shape][: self.slots]
         for row in taken:
             waiting.remove(row)
         return taken
 
     def run(self, rows: Sequence[Row]) -> Sequence[Piece]:
-        pieces: list[Piece] = []
-        shape = self._shape(rows[0])
-        inputs = [self._inputs.pop(row.claim.task_id) for row in rows]
-        while len(pieces) < len(inputs):
-            size = min(self.slots, self._lowered.get(shape, self.slots))
-            some = inputs[len(pieces) : len(pieces) + size]
-            filled = [*some, *some[:1] * (size - len(some))]
-            pieces += self._computed(shape, filled)[: len(some)]
+        inputs = [self._inputs[row.claim.task_id] for row in rows]
+        filled = [*inputs, *inputs[:1] * (self.padded - len(inputs))]
+        pieces = self.compute(filled)[: len(inputs)]
+        for row in rows:
+            del self._inputs[row.claim.task_id]
         return pieces
 
     def drop(self, task_ids: Sequence[str]) -> None:
@@ -100,29 +94,5 @@ class ShapedEngine(BatchEngine[Piece], Generic[Input, Piece]):
         for task_id in task_ids:
             self._inputs.pop(task_id, None)
 
-    def resize(self, rows: int) -> None:
-        super().resize(rows)
-        self._lowered.clear()
-
-    def _shape(self, row: Row) -> Hashable:
+    def form_of(self, row: Row) -> Hashable:
         return self.shape_of(self._inputs[row.claim.task_id])
-
-    def _computed(self, shape: Hashable, inputs: Sequence[Input]) -> Sequence[Piece]:
-        """Nothing when memory ran out, and calls of that shape are smaller from now on."""
-        try:
-            return self.compute(inputs)
-        except (RuntimeError, MemoryError) as error:
-            if len(inputs) == 1 or not is_out_of_memory(error):
-                raise
-        # Outside the except block: its traceback would keep the tensors alive.
-        self._lowered[shape] = len(inputs) // 2
-        self.work.shortages += 1
-        free_memory()
-        logger.warning(
-            "out of memory: model %s takes %s rows at a time of shape %s from now on; their "
-            "bytes may differ from those of a worker with more",
-            self.entry.key,
-            self._lowered[shape],
-            shape,
-        )
-        return []

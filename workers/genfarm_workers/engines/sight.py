@@ -6,10 +6,15 @@ A user's training pictures and pictures to be encoded pass the same way. Knows n
 import torch
 from PIL import Image
 
+#: Times the wanted size that a picture is shrunk to before it gets its margins, so that the
+#: square of a long strip stays small. A multiple loses nothing that can be seen.
+_SPARE = 8
+
 
 def fit(picture: Image.Image, size: int, channels: int) -> torch.Tensor:
     """(channels, size, size) bytes; a picture that is no square gets margins in its own tone."""
     picture = picture.convert("L" if channels == 1 else "RGB")
+    picture = _shrunk(picture, _SPARE * size)
     edge = max(picture.size)
     if picture.width != picture.height:
         square = Image.new(picture.mode, (edge, edge), _margin(picture))
@@ -19,6 +24,15 @@ def fit(picture: Image.Image, size: int, channels: int) -> torch.Tensor:
     small = picture.resize((size, size), method)
     tones = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
     return tones.view(size, size, channels).permute(2, 0, 1)
+
+
+def _shrunk(picture: Image.Image, most: int) -> Image.Image:
+    """In its own proportions; squares need it not."""
+    edge = max(picture.size)
+    if edge <= most or picture.width == picture.height:
+        return picture
+    sides = [max(1, round(side * most / edge)) for side in picture.size]
+    return picture.resize((sides[0], sides[1]), Image.Resampling.BOX)
 
 
 def border_tones(tones: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from PIL import Image
 
+from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.heads import widen
-from genfarm_workers.engines.loading import load_both
+from genfarm_workers.engines.loading import load_whole
 from genfarm_workers.engines.opening import open_picture
+from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +54,14 @@ def load_reader(entry: ModelEntry, device: str, folder: Path, auto: Any) -> Pict
     """Through an Auto class of transformers. Raises ModelUnavailable, saying what is missing."""
     from transformers import AutoImageProcessor
 
-    processor, model = load_both(entry, device, folder, AutoImageProcessor, auto, backend="pil")
-    return PictureReader(entry.key, widen(model), processor, device)
+    quiet_libraries()
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
+        model = load_whole(entry.key, auto, folder, choose_dtype(entry, device))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelUnavailable(
+            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
+            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
+        ) from error
+    return PictureReader(entry.key, widen(model.to(device).eval()), processor, device)

@@ -14,6 +14,7 @@ from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output, Sound
 from genfarm_workers.engines.batch import BatchEngine
+from genfarm_workers.engines.loading import load_whole
 from genfarm_workers.engines.noise import derive_seed
 from genfarm_workers.engines.weights import choose_dtype, find_weights, quiet_libraries
 
@@ -78,9 +79,7 @@ def load_sounding(entry: ModelEntry, device: str, model_class: Any, is_named: st
             # transformers would warn, and fill such a model with random weights.
             raise ValueError(f"it is of type {found.model_type}, not {wanted.model_type}")
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = model_class.from_pretrained(
-            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
-        )
+        model = load_whole(entry.key, model_class, folder, choose_dtype(entry, device))
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         raise ModelUnavailable(
             f"model {entry.key!r}: {folder} is not a {is_named} model that transformers can load "

@@ -31,8 +31,6 @@ class SpeechEngine(SoundEngine):
         from transformers import VitsModel
 
         self.model, self._tokenizer = load_sounding(self.entry, self.device, VitsModel, "VITS")
-        # What a task asks for is a factor of what the model was made with.
-        self._spread = self.model.config.noise_scale
 
     def refusal(self, claim: Claim) -> Failure | None:
         fault = unused(
@@ -86,10 +84,7 @@ class SpeechEngine(SoundEngine):
 
     def _speak(self, row: Row) -> Sound:
         params, config = row.claim.params, self.model.config
-        temperature = params["temperature"]
-        factor = 1.0 if temperature is None else temperature / self._spread
-        self.model.noise_scale = config.noise_scale * factor
-        self.model.noise_scale_duration = config.noise_scale_duration * factor
+        self._spread(params["temperature"])
         with SeededNoise(row.seed):
             spoken = self.model(
                 self._encode(row.claim).to(self.device),
@@ -97,6 +92,14 @@ class SpeechEngine(SoundEngine):
                 speaking_rate=config.speaking_rate * params["speaking_rate"],
             )
         return to_sound(spoken.waveform, config.sampling_rate, params["format"])
+
+    def _spread(self, temperature: float | None) -> None:
+        """How far sounds and their lengths scatter; both change by one factor, where there is."""
+        config = self.model.config
+        own = config.noise_scale
+        factor = temperature / own if temperature is not None and own else 1.0
+        self.model.noise_scale = own if temperature is None else temperature
+        self.model.noise_scale_duration = config.noise_scale_duration * factor
 
 
 class SeededNoise(TorchFunctionMode):

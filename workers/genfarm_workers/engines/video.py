@@ -37,6 +37,12 @@ class VideoPainter(Painter):
                 f"model {entry.key!r}: {type(self.pipeline).__name__} draws no frames; expected a "
                 "text-to-video pipeline. Correct source or kind in models.toml"
             )
+        if self._size_of({}) is None:
+            raise ModelUnavailable(
+                f"model {entry.key!r}: {type(self.pipeline).__name__} does not say how large its "
+                "frames are, which bounds what a clip takes of memory. Name it in models.toml: "
+                f"size = [width, height] below [models.{entry.key}.limits]"
+            )
 
     def refusal(self, params: Mapping[str, Any]) -> str | None:
         return super().refusal(params) or self._excess(params)
@@ -66,7 +72,7 @@ class VideoPainter(Painter):
                 f"frames={frames}: model {self.entry.key!r} draws at most {most}. Ask for fewer, "
                 "or raise limits.most_frames in models.toml"
             )
-        width, height = (self.used(arguments, side) or 0 for side in ("width", "height"))
+        width, height = self._size_of(arguments) or (0, 0)
         most = int(self.entry.limits.get("most_pixels", _MOST_PIXELS))
         if frames * width * height > most:
             return (
@@ -75,6 +81,25 @@ class VideoPainter(Painter):
                 "smaller frames, or raise limits.most_pixels in models.toml"
             )
         return None
+
+    def _size_of(self, arguments: Mapping[str, Any]) -> tuple[int, int] | None:
+        """Width and height of frames, None where nothing names them."""
+        used = [self.used(arguments, side) for side in ("width", "height")]
+        wide, high = self.entry.limits.get("size") or native_size(self.pipeline) or (None, None)
+        width, height = used[0] or wide, used[1] or high
+        return (int(width), int(height)) if width and height else None
+
+
+def native_size(pipeline: Any) -> tuple[int, int] | None:
+    """What a pipeline draws that is told no size: its model's places times the VAE's scale."""
+    drawer = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    config = getattr(drawer, "config", None) or {}
+    size = config.get("sample_size")
+    high, wide = size if isinstance(size, list | tuple) else (size, size)
+    high, wide = config.get("sample_height") or high, config.get("sample_width") or wide
+    names = ("vae_scale_factor", "vae_scale_factor_spatial")
+    scale = next((getattr(pipeline, name) for name in names if hasattr(pipeline, name)), None)
+    return (int(wide * scale), int(high * scale)) if wide and high and scale else None
 
 
 class VideoEngine(ImageEngine):

@@ -132,7 +132,8 @@ def _form(row: Row) -> Hashable:
 
 
 def _size(row: Row) -> Hashable:
-    return (row.arguments.get("width"), row.arguments.get("height"))
+    """What decides on the memory that a row takes."""
+    return tuple(row.arguments.get(name) for name in ("width", "height", "num_frames"))
 
 
 def _callback(between: Callable[[], None]) -> Callable[..., Any]:

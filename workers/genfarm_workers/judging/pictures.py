@@ -15,7 +15,7 @@ from genfarm_workers.judging.inception import FEATURES, Inception
 from genfarm_workers.judging.inception_score import inception_score
 from genfarm_workers.judging.kernel import kernel_distance
 from genfarm_workers.judging.manifolds import NEIGHBOURS, coverage
-from genfarm_workers.judging.reference import RealPictures, read_pictures
+from genfarm_workers.judging.reference import RealPictures, open_file, read_pictures
 from genfarm_workers.judging.twins import count_twins, find_twins
 from genfarm_workers.zoo.digits.evaluate import asked_for
 from genfarm_workers.zoo.judge import Judge, Verdict
@@ -33,7 +33,7 @@ def judge_pictures(
 ) -> Judgement:
     """Raises InvalidTask for a reference that cannot be, ModelUnavailable for the weights."""
     network = Inception.load(inception) if inception is not None else None
-    images = [_open(Path(sample.path or "")) for sample in samples]
+    images = [open_file(Path(sample.path or "")) for sample in samples]
     judge = Judge.load()
     real = read_pictures(against, len(images)) if against is not None else None
     remarks = [f"held against {real.said}"] if real else [_unheld(inception)]
@@ -134,9 +134,3 @@ def _unheld(inception: Path | None) -> str:
 
 def _array(features: object) -> Matrix:
     return np.asarray(features, np.float64)
-
-
-def _open(file: Path) -> Image.Image:
-    with Image.open(file) as image:
-        image.load()
-        return image.convert("RGB")

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from genfarm_shared.errors import InvalidTask
+from genfarm_workers.engines.opening import Unseeable, open_bytes
 
 #: The reference that ships: held-out digits painted as the starter models paint theirs.
 DIGITS = "digits"
@@ -43,7 +44,7 @@ def read_pictures(against: str, n: int) -> RealPictures:
             f"{FEWEST} at least"
         )
     random.Random(0).shuffle(files)  # noqa: S311  # two sets, not a secret
-    images = [_open(file) for file in files]
+    images = [open_file(file) for file in files]
     cut = min(n, len(images) // 2)
     said = f"{len(images) - cut} pictures of {folder.name}, real against real with {cut} others"
     return RealPictures(images[cut:], images[:cut], said)
@@ -72,9 +73,9 @@ def _real_digits(n: int) -> RealPictures:
     return RealPictures(as_images(reference), as_images(others), said)
 
 
-def _open(file: Path) -> Image.Image:
+def open_file(file: Path) -> Image.Image:
+    """As RGB, the way the engines open what comes with a task. Raises InvalidTask."""
     try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise InvalidTask(f"--against: {file} cannot be read as a picture ({error})") from error
+        return open_bytes(file.read_bytes())
+    except (OSError, Unseeable) as error:
+        raise InvalidTask(f"{file} cannot be read as a picture ({error})") from error
