@@ -6,24 +6,29 @@ becomes of it, is its engine's affair.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from genfarm_shared.errors import ModelUnavailable
+from genfarm_shared.errors import MissingExtra, ModelUnavailable
 from genfarm_shared.tasks import Failure
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.exported import StandIn, stand_in
 from genfarm_workers.engines.heads import widen
 from genfarm_workers.engines.language import pad_ids, tensor_of
+from genfarm_workers.engines.portable import ExportParts, OneOutput, is_export
+from genfarm_workers.engines.precision import load_dtype, lowered
 from genfarm_workers.engines.quicken import quicken
-from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
+from genfarm_workers.engines.weights import find_weights, quiet_libraries
 
+_OPTIONS = {"local_files_only": True, "trust_remote_code": False}
 #: Tokens of the narrowest batch. Widths double from here: few shapes, and of texts of all
 #: lengths a quarter is padding.
 NARROWEST = 16
 #: Tokens for a model whose files name no limit.
 _CONTEXT_UNKNOWN = 512
+#: Texts of different lengths that an export is tried with.
+_EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,22 @@ class TextEncoder:
     def example(self) -> list[int]:
         """Tokens of a text of the narrowest width, whatever they say."""
         return list(range(min(NARROWEST, self.context, self.model.config.vocab_size)))
+
+    @property
+    def modules(self) -> list[Any]:
+        """Those whose weights can be moved."""
+        return [] if isinstance(self.model, StandIn) else [self.model]
+
+    def parts(self, output: str) -> ExportParts:
+        """Ids and mask, each (B, tokens), to that field of what the model says."""
+        length, vocabulary = len(self.example), self.model.config.vocab_size
+        texts = [
+            [(7919 * (start + place) + 13) % vocabulary for place in range(length - start)]
+            for start in range(min(_EXAMPLES, length))
+        ]
+        batch = self.batch(texts)
+        module = OneOutput(self.model, list(batch), output)
+        return ExportParts(module, batch, {name: {1: "tokens"} for name in batch}, output)
 
     def encode(self, text: str) -> list[int] | Failure:
         """Token ids, or why the text is none for this model."""
@@ -78,29 +99,37 @@ class TextEncoder:
 
 
 def load_encoder(
-    entry: ModelEntry, device: str, folder: Path, auto: Any, most: int | None = None
+    entry: ModelEntry, device: str, auto: Any, below: str = "", most: int | None = None
 ) -> TextEncoder:
     """Through one of transformers' Auto classes. Raises ModelUnavailable, saying what is missing.
 
-    `most` is a limit of tokens that the folder names outside of transformers' own files.
+    Its files lie `below` the model's folder; `most` is a limit of tokens that the folder names
+    outside of them.
     """
     from transformers import AutoTokenizer
 
     quiet_libraries()
-    options = {"local_files_only": True, "trust_remote_code": False}
+    folder = find_weights(entry)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = auto.from_pretrained(
-            folder, dtype=choose_dtype(entry, device), use_safetensors=True, **options
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder / below, **_OPTIONS)
+        if is_export(folder):
+            model: Any = stand_in(entry, folder, device, below)
+        else:
+            dtype = load_dtype(entry, device)
+            model = auto.from_pretrained(
+                folder / below, dtype=dtype, use_safetensors=True, **_OPTIONS
+            )
+            model = widen(quicken(lowered(model, entry).to(device).eval()))
     except (OSError, ValueError, KeyError, ImportError) as error:
+        if isinstance(error, MissingExtra):
+            raise
         raise ModelUnavailable(
-            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
+            f"model {entry.key!r}: {folder / below} is nothing that {auto.__name__} can load "
             f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
         ) from error
     return TextEncoder(
         key=entry.key,
-        model=widen(quicken(model.to(device).eval())),
+        model=model,
         tokenizer=tokenizer,
         device=device,
         context=_context(entry, model, tokenizer, most),

@@ -48,6 +48,8 @@ class StandIn:
 
     def __init__(self, forward: Forward, record: ExportRecord, config: Any) -> None:
         self.config = config
+        #: Of its first input.
+        self.dtype: torch.dtype = getattr(torch, record.inputs[0]["dtype"])
         #: By position.
         self.forward = forward
         self._names = [str(given["name"]) for given in record.inputs]
@@ -58,12 +60,17 @@ class StandIn:
         return SimpleNamespace(**{self._output: found})
 
 
-def stand_in(entry: ModelEntry, folder: Path, device: str) -> StandIn:
-    """For an engine whose model is one of transformers'. Raises as `open_exported` does."""
+def stand_in(entry: ModelEntry, folder: Path, device: str, below: str = "") -> StandIn:
+    """For an engine whose model is one of transformers', whose own files lie `below` the folder.
+
+    Raises as `open_exported` does.
+    """
     from transformers import AutoConfig
 
     forward = open_exported(entry, folder, device)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(
+        folder / below, local_files_only=True, trust_remote_code=False
+    )
     return StandIn(forward, read_record(entry.key, folder), config)
 
 

@@ -69,7 +69,8 @@ def choose_dtype(entry: ModelEntry, device: str) -> torch.dtype:
     if entry.dtype == "int8":
         raise ModelUnavailable(
             f"model {entry.key!r}: the {entry.engine} engine has no dtype 'int8': it is for the "
-            "linear layers of text models and classifiers. Set bfloat16 or float16 in models.toml"
+            "linear layers of text models, classifiers and embeddings of texts. Set "
+            "bfloat16 or float16 in models.toml"
         )
     if entry.dtype not in _DTYPES:
         raise ModelUnavailable(
