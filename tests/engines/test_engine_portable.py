@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from genfarm_shared.tasks import Claim
-from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.catalog import ModelEntry, read_catalog
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.comparing import compare_precisions
 from genfarm_workers.engines.exporting import export_model
@@ -91,3 +91,11 @@ def test_a_classifier_of_texts_runs_in_int8(
     assert sum(one["score"] for one in output["labels"]) == pytest.approx(1.0)
     exact = compare_precisions(model, ["int8"])
     assert 0 < exact[1].difference < 1
+
+
+@pytest.mark.parametrize("name", ["sentiment", "digit-resnet"])
+def test_a_starter_classifier_is_compared_by_its_held_out_accuracy(name: str) -> None:
+    costs = compare_precisions(read_catalog()[name], ["bfloat16"])
+    accuracies = [cost.figures["accuracy"] for cost in costs]
+    assert accuracies[0] > 0.85
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.02)
