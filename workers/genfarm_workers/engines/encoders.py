@@ -13,6 +13,7 @@ import torch
 from genfarm_shared.errors import MissingExtra, ModelUnavailable
 from genfarm_shared.tasks import Failure
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.blocks import head
 from genfarm_workers.engines.exported import StandIn, stand_in
 from genfarm_workers.engines.heads import widen
 from genfarm_workers.engines.language import pad_ids, tensor_of
@@ -94,7 +95,7 @@ class TextEncoder:
         return (
             f"text has {tokens} tokens, model {self.key!r} takes {self.context}. Shorten it, cut "
             "it into several tasks, or have the model's registry entry say truncate = true below "
-            f"[models.{self.key}.limits], and only the first {self.context} tokens count"
+            f"{head('models', self.key, 'limits')}, and only the first {self.context} tokens count"
         )
 
 
