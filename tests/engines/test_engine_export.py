@@ -166,6 +166,15 @@ def test_texts_from_a_file_are_those_of_the_slots(
         assert run(engine, [one])[one.task_id].output == together[one.task_id].output
 
 
+def test_a_program_with_the_cpu_written_into_it_is_refused_elsewhere(
+    text_folder: Path, tmp_path: Path, entry: Entry
+) -> None:
+    tiny = entry("tiny", "text-generation", "text", source=str(text_folder), dtype="float32")
+    _, sealed = export_model(tiny, "torchscript", tmp_path / "x")
+    with pytest.raises(ModelUnavailable, match="makes tensors on the CPU wherever it runs"):
+        open_exported(served(tiny, tmp_path / "x", sealed), tmp_path / "x", "cuda")
+
+
 def test_an_engine_without_one_call_offers_no_export(entry: Entry, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="the sleep engine offers no device call"):
         export_model(entry("sleep", "sleep", "sleep"), "onnx", tmp_path / "x")
