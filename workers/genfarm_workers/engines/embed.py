@@ -41,12 +41,13 @@ class TextEmbeddingEngine(ShapedEngine[list[int], Vectors]):
         return self._encoder.parts("last_hidden_state")
 
     def read(self, claim: Claim) -> list[int] | Failure:
-        if claim.params["text"] is None:
+        text = claim.params["text"]
+        if text is None:
             return Failure(
                 "invalid_params",
                 f"model {self.entry.key!r} embeds texts; give a text, or name a model for pictures",
             )
-        return self._encoder.encode(claim.params["text"])
+        return self._encoder.encode(text.lower() if self._own.is_lowering else text)
 
     def shape_of(self, entered: list[int]) -> Hashable:
         return self._encoder.width_of(entered)
