@@ -20,6 +20,15 @@ TEXTS = [" ".join(WORDS[(5 * k + j) % len(WORDS)] for j in range(1 + 9 * k)) for
 
 Maker = Callable[..., TextEmbeddingEngine]
 
+OLD = "sentence_transformers.models"
+#: As release 5.4 and later ones name them.
+NEW = (
+    "sentence_transformers.base.modules.transformer.Transformer",
+    "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+    "sentence_transformers.sentence_transformer.modules.normalize.Normalize",
+)
+PROMPTED = {"prompts": {"query": "find: ", "document": ""}, "default_prompt_name": "query"}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -57,8 +66,8 @@ def stock_states(folder: Path, text: str) -> torch.Tensor:
 def describe(folder: Path, *steps: str, **pooling: object) -> None:
     """Make it a folder of sentence-transformers with those steps."""
     modules = [
-        {"idx": k, "path": f"{k}_{name}" if k else "", "type": f"sentence_transformers.{name}"}
-        for k, name in enumerate(steps)
+        {"idx": k, "path": f"{k}_{name.rpartition('.')[2]}" if k else "", "type": name}
+        for k, name in enumerate(step if "." in step else f"{OLD}.{step}" for step in steps)
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir()
@@ -109,14 +118,25 @@ def test_tasks_that_pool_in_different_ways_share_a_call(
 
 
 @pytest.mark.parametrize(
-    ("pooling", "way"),
-    [({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
-     ({"pooling_mode": "mean"}, "mean")],
-)  # fmt: skip
+    ("steps", "pooling"),
+    [
+        (
+            ("Transformer", "Pooling", "Normalize"),
+            {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False},
+        ),
+        (NEW, {"pooling_mode": "mean"}),
+    ],
+)
 def test_a_folder_of_sentence_transformers_is_pooled_and_normalised_as_it_says(
-    pooling: dict[str, Any], way: str, embedder: Maker, folder: Path, claim: Claimer, run: Runner
+    steps: Sequence[str],
+    pooling: dict[str, Any],
+    embedder: Maker,
+    folder: Path,
+    claim: Claimer,
+    run: Runner,
 ) -> None:
-    describe(folder, "Transformer", "Pooling", "Normalize", **pooling)
+    describe(folder, *steps, **pooling)
+    way = "mean" if "pooling_mode" in pooling else "cls"
     plain = claim("plain", "feature-extraction", "tiny", text=TEXTS[2])
     named = claim("named", "feature-extraction", "tiny", text=TEXTS[2], pooling=way, normalize=True)
     outputs = run(embedder(), [plain, named])
@@ -142,6 +162,7 @@ def test_a_limit_of_tokens_in_the_folder_is_kept(
         (("Transformer", "Pooling", "Dense"), {"pooling_mode": "mean"}, "Dense"),
         (("Transformer", "Pooling"), {"pooling_mode_max_tokens": True}, "pooled by max"),
         (("Transformer", "Pooling"), {}, "pooled by nothing"),
+        (("Transformer", "mine.Pooling"), {"pooling_mode": "mean"}, "Transformer, mine.Pooling"),
     ],
 )
 def test_a_folder_with_steps_that_we_do_not_know_is_unavailable(
@@ -150,6 +171,43 @@ def test_a_folder_with_steps_that_we_do_not_know_is_unavailable(
     describe(folder, *steps, **pooling)
     with pytest.raises(ModelUnavailable, match=reason):
         embedder()
+
+
+@pytest.mark.parametrize(
+    ("file", "told", "reason"),
+    [
+        ("config_sentence_transformers.json", PROMPTED, "prompt 'query' before every text"),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "fill-mask"),
+        ("modules.json", [{"type": "x", "path": "../elsewhere"}], "leaves the folder"),
+        ("modules.json", [{"type": "x", "path": "/elsewhere"}], "leaves the folder"),
+    ],
+)
+def test_what_a_folder_says_and_is_not_followed_is_refused(
+    file: str, told: object, reason: str, embedder: Maker, folder: Path
+) -> None:
+    describe(folder, "Transformer", "Pooling", pooling_mode="mean")
+    embedder()
+    (folder / file).write_text(json.dumps(told))
+    with pytest.raises(ModelUnavailable, match=reason):
+        embedder()
+
+
+def test_a_model_of_small_letters_reads_all_texts_in_them(
+    embedder: Maker, folder: Path, claim: Claimer, run: Runner
+) -> None:
+    describe(folder, "Transformer", "Pooling", pooling_mode="mean")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"do_lower_case": False}))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"normalizer": None}))
+
+    def is_one() -> bool:
+        tasks = [claim(t, "feature-extraction", "tiny", text=t) for t in ("GOOD", "good")]
+        return torch.equal(*(vector_of(output) for output in run(embedder(), tasks).values()))
+
+    assert not is_one()
+    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    assert is_one()
 
 
 def test_a_picture_is_refused_by_a_model_of_texts(

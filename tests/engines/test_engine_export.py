@@ -17,6 +17,7 @@ from genfarm_workers.engines.portable import FORMATS, ExportParts, OneOutput, re
 from genfarm_workers.engines.precision import Int8Linear
 from genfarm_workers.engines.registry import build
 from genfarm_workers.engines.weights import pin_model
+from genfarm_workers.review.rules import ClassifierRules, ReviewRules
 from genfarm_workers.sizes import weigh
 
 from .fakes import Claimer, Runner
@@ -165,6 +166,15 @@ def test_texts_from_a_file_are_those_of_the_slots(
         assert run(engine, [one])[one.task_id].output == together[one.task_id].output
 
 
+def test_a_program_with_the_cpu_written_into_it_is_refused_elsewhere(
+    text_folder: Path, tmp_path: Path, entry: Entry
+) -> None:
+    tiny = entry("tiny", "text-generation", "text", source=str(text_folder), dtype="float32")
+    _, sealed = export_model(tiny, "torchscript", tmp_path / "x")
+    with pytest.raises(ModelUnavailable, match="makes tensors on the CPU wherever it runs"):
+        open_exported(served(tiny, tmp_path / "x", sealed), tmp_path / "x", "cuda")
+
+
 def test_an_engine_without_one_call_offers_no_export(entry: Entry, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="the sleep engine offers no device call"):
         export_model(entry("sleep", "sleep", "sleep"), "onnx", tmp_path / "x")
@@ -211,12 +221,20 @@ def test_the_command_prints_the_block_that_the_registry_reads(
     build(found, "cpu").load()
 
 
-def test_the_block_keeps_a_models_limits(floats: ModelEntry, tmp_path: Path) -> None:
-    entry = floats.model_copy(update={"limits": {"steps": 3, "size": [32, 32]}, "dtype": "float16"})
+@pytest.mark.parametrize("key", ["floats", "floats-2.5", "a" * 60])
+def test_the_block_keeps_a_models_limits_and_review_whatever_its_key(
+    key: str, floats: ModelEntry, tmp_path: Path
+) -> None:
+    classifier = ClassifierRules(source="/models/moods", labels=["grün", "\U0001f600"])
+    review = ReviewRules(block_list=["bad word"], classifier=classifier, outputs=False)
+    limits = {"steps": 3, "size": [32, 32]}
+    changes = {"key": key, "limits": limits, "review": review, "dtype": "float16"}
+    entry = floats.model_copy(update=changes)
     record, sealed = export_model(entry, "torchscript", tmp_path / "x")
     registry = tmp_path / "models.toml"
     registry.write_text(registry_lines(entry, record, tmp_path / "x", sealed))
-    assert read_catalog(registry)["floats-torchscript-float16"].limits == entry.limits
+    found = read_catalog(registry)[f"{key[:44]}-torchscript-float16"]
+    assert (found.limits, found.review) == (limits, review)
 
 
 def test_a_file_serves_only_the_engine_and_precision_it_was_made_for(

@@ -57,10 +57,13 @@ def test_a_file_without_the_network_is_refused_by_its_name(tmp_path: Path) -> No
     weights = narrow_weights(1000)
     del weights["Mixed_7c.branch_pool.conv.weight"]
     save_file(weights, tmp_path / "cut.safetensors")
+    bare = {name: value for name, value in narrow_weights(1000).items() if ".bn." not in name}
+    save_file(bare, tmp_path / "bare.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no such thing")
     (tmp_path / "pickled.pth").write_bytes(b"\x80\x04.")
     for name, said in (
-        ("cut.safetensors", "lacks 1 layers, Mixed_7c.branch_pool among them"),
+        ("cut.safetensors", "lacks 1 layers or a part of them, Mixed_7c.branch_pool among"),
+        ("bare.safetensors", f"lacks {len(layer_names())} layers or a part of them"),
         ("broken.safetensors", "cannot be read"),
         ("pickled.pth", "is no safetensors file"),
         ("absent.safetensors", "is no safetensors file"),

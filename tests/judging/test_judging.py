@@ -17,6 +17,7 @@ from genfarm_workers.judging.__main__ import judge, main
 from genfarm_workers.judging.figures import Sample
 from genfarm_workers.judging.perplexity import perplexity
 from genfarm_workers.judging.reference import open_file
+from genfarm_workers.judging.texts import begin_alike
 from genfarm_workers.zoo.digits.data import real_digits
 from genfarm_workers.zoo.judge_train import as_images
 
@@ -136,6 +137,23 @@ def test_texts_are_judged_beside_real_ones(tmp_path: Path) -> None:
     assert [(pair.first, pair.second) for pair in found.pairs] == [("0", "2")]
     with pytest.raises(InvalidTask, match="no text-generation model of the registry"):
         judge(samples, model="digits")
+
+
+def test_real_texts_are_judged_behind_a_beginning_as_long_as_the_prompts() -> None:
+    assert begin_alike(["The old", ""], ["A fox came by.", "One", "By the sea"]) == [
+        ("A fox", " came by."),
+        ("", "One"),
+        ("By the", " sea"),
+    ]
+    assert begin_alike(["far too long a prompt"], ["A fox", ""]) == [("A", " fox"), ("", "")]
+
+
+def test_the_same_texts_have_the_same_perplexity_on_either_side(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("\n".join(STORIES))
+    halves = begin_alike(["One rainy morning"], STORIES)
+    samples = [Sample(begin, begin, text=rest) for begin, rest in halves]
+    figure = by_name(judge(samples, str(tmp_path / "real.txt")).figures)["perplexity"]
+    assert figure.value == pytest.approx(figure.real)
 
 
 def test_the_program_says_in_a_line_what_cannot_be_judged(

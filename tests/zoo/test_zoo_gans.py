@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from genfarm_shared.errors import InvalidSetting
 from genfarm_workers import zoo
 from genfarm_workers.engines.generators import load_generator
 from genfarm_workers.zoo.__main__ import main
+from genfarm_workers.zoo.digits.data import real_digits, training_digits_like
 from genfarm_workers.zoo.generators import settling
 from genfarm_workers.zoo.generators.checkpoint import NAME
-from genfarm_workers.zoo.generators.evaluate import GeneratorMetrics, measure_generator
+from genfarm_workers.zoo.generators.evaluate import GeneratorMetrics, OwnMetrics, measure_generator
 from genfarm_workers.zoo.generators.sheets import draw_map
 from genfarm_workers.zoo.generators.sources import find_pictures
 from genfarm_workers.zoo.training import Plan
@@ -230,3 +232,20 @@ def test_a_shipped_design_names_its_digits() -> None:
     for name in NAMES:
         config = json.loads((zoo.path(name) / "config.json").read_text())
         assert config["labels"] == [str(digit) for digit in range(10)]
+
+
+def test_real_digits_are_held_against_the_held_out_ones_in_their_mix() -> None:
+    labels = real_digits(held_out=True).labels
+    others = training_digits_like(labels, len(labels)).labels
+    assert torch.equal(others.bincount(minlength=10), labels.bincount(minlength=10))
+    some = training_digits_like(labels, 50).labels.bincount(minlength=10)
+    assert int(some.sum()) == 50
+    assert (some - labels.bincount(minlength=10) * 50 / len(labels)).abs().max() <= 1
+
+
+def test_a_users_own_digits_are_not_measured_as_those_that_ship(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(zoo.path("gan"), folder)
+    record = json.loads((folder / "training.json").read_text())
+    (folder / "training.json").write_text(json.dumps(record | {"data": "MNIST of my own"}))
+    assert isinstance(measure_generator(folder), OwnMetrics)

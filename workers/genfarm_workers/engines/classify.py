@@ -12,9 +12,9 @@ import torch
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.encoders import TextEncoder, check_padding, load_encoder
+from genfarm_workers.engines.portable import ExportParts
 from genfarm_workers.engines.shaped import ShapedEngine
 from genfarm_workers.engines.sights import PictureReader, load_reader
-from genfarm_workers.engines.weights import find_weights
 
 #: The score of each label of a model, in its own order.
 Scores = list[float]
@@ -26,15 +26,17 @@ class TextClassifierEngine(ShapedEngine[list[int], Scores]):
     def load(self) -> None:
         from transformers import AutoModelForSequenceClassification as Auto
 
-        self._encoder: TextEncoder = load_encoder(
-            self.entry, self.device, find_weights(self.entry), Auto
-        )
-        check_padding(self._encoder)
+        self._encoder: TextEncoder = load_encoder(self.entry, self.device, Auto)
+        if self._encoder.modules:
+            check_padding(self._encoder)
         self._labels = labels_of(self._encoder.model.config)
         self.warm_up(self._encoder.example)
 
     def modules(self) -> list[Any]:
-        return [self._encoder.model]
+        return self._encoder.modules
+
+    def export_parts(self) -> ExportParts:
+        return self._encoder.parts("logits")
 
     def read(self, claim: Claim) -> list[int] | Failure:
         return self._encoder.encode(claim.params["text"])
@@ -57,14 +59,15 @@ class ImageClassifierEngine(ShapedEngine[torch.Tensor, Scores]):
     def load(self) -> None:
         from transformers import AutoModelForImageClassification as Auto
 
-        self._reader: PictureReader = load_reader(
-            self.entry, self.device, find_weights(self.entry), Auto
-        )
+        self._reader: PictureReader = load_reader(self.entry, self.device, Auto)
         self._labels = labels_of(self._reader.model.config)
         self.warm_up(self._reader.example())
 
     def modules(self) -> list[Any]:
-        return [self._reader.model]
+        return self._reader.modules
+
+    def export_parts(self) -> ExportParts:
+        return self._reader.parts()
 
     def read(self, claim: Claim) -> torch.Tensor | Failure:
         return self._reader.see(claim, "image")

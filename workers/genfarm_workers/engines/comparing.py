@@ -25,7 +25,7 @@ from genfarm_shared.settings import Settings
 from genfarm_workers import zoo
 from genfarm_workers.catalog import ModelEntry, choose, read_catalog
 from genfarm_workers.engines.parking import tensor_bytes
-from genfarm_workers.engines.portable import ExportParts, offered_parts
+from genfarm_workers.engines.portable import ExportParts, Forward, offered_parts
 from genfarm_workers.engines.weights import find_weights
 
 EXACT = "float32"
@@ -129,7 +129,20 @@ def _figures(entry: ModelEntry, parts: ExportParts) -> dict[str, float]:
     if not entry.source.startswith("zoo:") or name not in zoo.NAMES:
         return {}
     score = getattr(zoo.room(name), "score", None)
-    return dict(score(parts.module, find_weights(entry))) if score is not None else {}
+    return dict(score(_of_float32(parts), find_weights(entry))) if score is not None else {}
+
+
+def _of_float32(parts: ExportParts) -> Forward:
+    """Its call, with floats brought to its own precision: a room knows of none."""
+
+    def forward(*inputs: torch.Tensor) -> torch.Tensor:
+        own = parts.inputs.values()
+        found: torch.Tensor = parts.module(
+            *(given.to(mine.dtype) for given, mine in zip(inputs, own, strict=True))
+        )
+        return found
+
+    return forward
 
 
 def _table(costs: Sequence[Cost]) -> str:

@@ -14,6 +14,7 @@ from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.encoders import TextEncoder, load_encoder
 from genfarm_workers.engines.pooling import WAYS, pool, read_pooling
+from genfarm_workers.engines.portable import ExportParts
 from genfarm_workers.engines.shaped import ShapedEngine
 from genfarm_workers.engines.weights import find_weights
 
@@ -29,28 +30,31 @@ class TextEmbeddingEngine(ShapedEngine[list[int], Vectors]):
     def load(self) -> None:
         from transformers import AutoModel
 
-        folder = find_weights(self.entry)
-        self._own = read_pooling(self.entry.key, folder)
+        self._own = read_pooling(self.entry.key, find_weights(self.entry))
         self._encoder: TextEncoder = load_encoder(
             self.entry,
             self.device,
-            folder / self._own.model,
             AutoModel,
+            self._own.model,
             self._own.most_tokens,
             _UNUSED,
         )
         self.warm_up(self._encoder.example)
 
     def modules(self) -> list[Any]:
-        return [self._encoder.model]
+        return self._encoder.modules
+
+    def export_parts(self) -> ExportParts:
+        return self._encoder.parts("last_hidden_state")
 
     def read(self, claim: Claim) -> list[int] | Failure:
-        if claim.params["text"] is None:
+        text = claim.params["text"]
+        if text is None:
             return Failure(
                 "invalid_params",
                 f"model {self.entry.key!r} embeds texts; give a text, or name a model for pictures",
             )
-        return self._encoder.encode(claim.params["text"])
+        return self._encoder.encode(text.lower() if self._own.is_lowering else text)
 
     def shape_of(self, entered: list[int]) -> Hashable:
         return self._encoder.width_of(entered)

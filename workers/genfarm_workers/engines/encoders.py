@@ -6,7 +6,6 @@ becomes of it, is its engine's affair.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,17 +13,21 @@ import torch
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Failure
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.blocks import head
+from genfarm_workers.engines.exported import StandIn
 from genfarm_workers.engines.heads import widen
 from genfarm_workers.engines.language import pad_ids, tensor_of
-from genfarm_workers.engines.loading import load_whole
+from genfarm_workers.engines.loading import Files, load_both
+from genfarm_workers.engines.portable import ExportParts, OneOutput
 from genfarm_workers.engines.quicken import quicken
-from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
 
 #: Tokens of the narrowest batch. Widths double from here: few shapes, and of texts of all
 #: lengths a quarter is padding.
 NARROWEST = 16
 #: Tokens for a model whose files name no limit.
 _CONTEXT_UNKNOWN = 512
+#: Texts of different lengths that an export is tried with.
+_EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,22 @@ class TextEncoder:
     def example(self) -> list[int]:
         """Tokens of a text of the narrowest width, whatever they say."""
         return list(range(min(NARROWEST, self.context, self.model.config.vocab_size)))
+
+    @property
+    def modules(self) -> list[Any]:
+        """Those whose weights can be moved."""
+        return [] if isinstance(self.model, StandIn) else [self.model]
+
+    def parts(self, output: str) -> ExportParts:
+        """Ids and mask, each (B, tokens), to that field of what the model says."""
+        length, vocabulary = len(self.example), self.model.config.vocab_size
+        texts = [
+            [(7919 * (start + place) + 13) % vocabulary for place in range(length - start)]
+            for start in range(min(_EXAMPLES, length))
+        ]
+        batch = self.batch(texts)
+        module = OneOutput(self.model, list(batch), output)
+        return ExportParts(module, batch, {name: {1: "tokens"} for name in batch}, output)
 
     def encode(self, text: str) -> list[int] | Failure:
         """Token ids, or why the text is none for this model."""
@@ -76,38 +95,32 @@ class TextEncoder:
         return (
             f"text has {tokens} tokens, model {self.key!r} takes {self.context}. Shorten it, cut "
             "it into several tasks, or have the model's registry entry say truncate = true below "
-            f"[models.{self.key}.limits], and only the first {self.context} tokens count"
+            f"{head('models', self.key, 'limits')}, and only the first {self.context} tokens count"
         )
 
 
 def load_encoder(
     entry: ModelEntry,
     device: str,
-    folder: Path,
     auto: Any,
+    below: str = "",
     most: int | None = None,
     unused: tuple[str, ...] = (),
 ) -> TextEncoder:
     """Through one of transformers' Auto classes. Raises ModelUnavailable, saying what is missing.
 
-    `most` is a limit of tokens that the folder names outside of transformers' own files; for
-    `unused` see `load_whole`.
+    Its files lie `below` the model's folder; `most` is a limit of tokens that the folder names
+    outside of them; for `unused` see `load_whole`.
     """
     from transformers import AutoTokenizer
 
-    quiet_libraries()
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = load_whole(entry.key, auto, folder, choose_dtype(entry, device), unused)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelUnavailable(
-            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
-            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
-        ) from error
+    files = Files(entry, device, below, unused)
+    tokenizer, model = load_both(files, AutoTokenizer, auto)
+    if not isinstance(model, StandIn):
+        model = widen(quicken(model))
     return TextEncoder(
         key=entry.key,
-        model=widen(quicken(model.to(device).eval())),
+        model=model,
         tokenizer=tokenizer,
         device=device,
         padding_id=_padding_id(model, tokenizer),

@@ -17,6 +17,9 @@ from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import manifest
 from genfarm_workers.engines.portable import FORMATS, ExportRecord, Forward, read_record
 
+#: How a program spells a device that was written into it: no load moves it.
+_CPU_IN_PROGRAM = 'Device = prim::Constant[value="cpu"]'
+
 
 def open_exported(entry: ModelEntry, folder: Path, device: str) -> Forward:
     """A call of the signature that the engine's own module has.
@@ -48,6 +51,8 @@ class StandIn:
 
     def __init__(self, forward: Forward, record: ExportRecord, config: Any) -> None:
         self.config = config
+        #: Of its first input.
+        self.dtype: torch.dtype = getattr(torch, record.inputs[0]["dtype"])
         #: By position.
         self.forward = forward
         self._names = [str(given["name"]) for given in record.inputs]
@@ -58,12 +63,17 @@ class StandIn:
         return SimpleNamespace(**{self._output: found})
 
 
-def stand_in(entry: ModelEntry, folder: Path, device: str) -> StandIn:
-    """For an engine whose model is one of transformers'. Raises as `open_exported` does."""
+def stand_in(entry: ModelEntry, folder: Path, device: str, below: str = "") -> StandIn:
+    """For an engine whose model is one of transformers', whose own files lie `below` the folder.
+
+    Raises as `open_exported` does.
+    """
     from transformers import AutoConfig
 
     forward = open_exported(entry, folder, device)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(
+        folder / below, local_files_only=True, trust_remote_code=False
+    )
     return StandIn(forward, read_record(entry.key, folder), config)
 
 
@@ -91,11 +101,21 @@ def _open_torch_export(path: Path, device: str) -> Forward:
 
 
 def _open_torchscript(path: Path, device: str) -> Forward:
+    if device != "cpu" and _CPU_IN_PROGRAM in str(_load_torchscript(path, "cpu").inlined_graph):
+        raise ModelUnavailable(
+            f"{path} cannot be run on {device}: this TorchScript program makes tensors on the CPU "
+            "wherever it runs, as those of language models and encoders do for their positions. "
+            "Export the model with --format torch-export, or serve this file on a CPU"
+        )
+    module: Forward = _load_torchscript(path, device)
+    return module
+
+
+def _load_torchscript(path: Path, device: str) -> Any:
     with warnings.catch_warnings():
         # TorchScript is deprecated as a whole; it is served because people have such files.
         warnings.simplefilter("ignore")
-        module: Forward = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
-    return module
+        return torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
 
 
 def _open_onnx(path: Path, device: str) -> Forward:

@@ -23,6 +23,7 @@ from genfarm_shared.errors import GenfarmError, InvalidSetting, MissingExtra, Mo
 from genfarm_shared.settings import Settings
 from genfarm_workers.catalog import ModelEntry, choose, read_catalog
 from genfarm_workers.engines import manifest
+from genfarm_workers.engines.blocks import spell_block
 from genfarm_workers.engines.exported import open_exported
 from genfarm_workers.engines.portable import (
     BATCH,
@@ -41,6 +42,11 @@ from genfarm_workers.engines.writers import WRITERS, undisturbed
 #: of 1. Seen: 1e-6 in float32, 4e-3 in bfloat16. Another order of sums may turn a number of int8
 #: over to its neighbour, and layers behind it carry that on.
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2, "int8": 5e-2}
+
+#: Characters that the registry takes.
+_LONGEST_KEY = 64
+#: Of an entry, what an export of it keeps where it was set.
+_KEPT = ("slots", "stall_seconds")
 
 
 def export_model(
@@ -85,21 +91,19 @@ def write_export(
 
 def registry_lines(entry: ModelEntry, record: ExportRecord, out: Path, sealed: str) -> str:
     """The block of models.toml that serves the export."""
-    key = _name(entry, record.format)
+    kept = {name: getattr(entry, name) for name in _KEPT if name in entry.model_fields_set}
     values = {"kind": entry.kind, "engine": entry.engine, "source": str(out), "sha256": sealed}
-    lines = [f"[models.{key}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
-    if entry.is_pinned:
-        lines.append(f"slots = {entry.slots}")
-    if entry.limits:
-        lines += ["", f"[models.{key}.limits]"]
-        lines += [f"{name} = {json.dumps(value)}" for name, value in entry.limits.items()]
-    return "\n".join(lines)
+    tables: dict[str, Any] = {"limits": entry.limits} if entry.limits else {}
+    if entry.review is not None:
+        tables["review"] = entry.review.model_dump(exclude_defaults=True)
+    return spell_block(("models", _name(entry, record.format)), values | kept | tables)
 
 
 def _name(entry: ModelEntry, form: str) -> str:
     """Of the folder, and of the registry key."""
     dtype = "" if entry.dtype in ("auto", "float32") else f"-{entry.dtype}"
-    return f"{entry.key}-{form}{dtype}"[:64]
+    tail = f"-{form}{dtype}"
+    return entry.key[: _LONGEST_KEY - len(tail)] + tail
 
 
 class _ByPosition(torch.nn.Module):

@@ -155,9 +155,7 @@ LATENTS = {"gan": 64, "dcgan": 64, "vae": 16}
 
 def build_generator(design: Design) -> Generator:
     """With fresh weights. Raises ValueError for a design that there is not."""
-    if design.type not in TYPES or design.size != SIZES[design.type]:
-        known = ", ".join(f"{name} of {SIZES[name]} pixels" for name in TYPES)
-        raise ValueError(f"no {design.type} of {design.size} pixels; expected one of {known}")
+    _check_design(design)
     return TYPES[design.type](design)
 
 
@@ -168,13 +166,19 @@ def keep_generator(generator: Generator, folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps(asdict(generator.design), indent=2) + "\n")
 
 
-def load_generator(folder: Path) -> Generator:
-    """What `keep_generator` wrote, ready to draw. Raises ValueError or OSError."""
+def read_design(folder: Path) -> Design:
+    """Raises ValueError or OSError."""
     try:
         design = Design(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except TypeError as error:
         raise ValueError(f"{folder / CONFIG} describes no generator ({error})") from error
-    generator = build_generator(design)
+    _check_design(design)
+    return design
+
+
+def load_generator(folder: Path) -> Generator:
+    """What `keep_generator` wrote, ready to draw. Raises ValueError or OSError."""
+    generator = build_generator(read_design(folder))
     try:
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
@@ -186,6 +190,12 @@ def one_hot(labels: Tensor, design: Design) -> Tensor:
     """Numbers of classes (N,) as (N, labels)."""
     classes = torch.zeros(len(labels), len(design.labels))
     return classes.scatter_(1, labels[:, None], 1.0) if design.labels else classes
+
+
+def _check_design(design: Design) -> None:
+    if design.type not in TYPES or design.size != SIZES[design.type]:
+        known = ", ".join(f"{name} of {SIZES[name]} pixels" for name in TYPES)
+        raise ValueError(f"no {design.type} of {design.size} pixels; expected one of {known}")
 
 
 def _halved(value: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.engines import Output
 from genfarm_workers.engines.batch import BatchEngine, Row
+from genfarm_workers.engines.drawing import fetch_generator
 from genfarm_workers.engines.generators import Vae
 from genfarm_workers.engines.opening import open_picture
-from genfarm_workers.engines.samples import fetch_generator
 from genfarm_workers.engines.sight import fit, turn_to_paper
 from genfarm_workers.engines.weights import choose_dtype
 

@@ -63,7 +63,7 @@ def offered_parts(entry: ModelEntry) -> ExportParts:
         raise ModelUnavailable(
             f"model {entry.key!r}: the {entry.engine} engine offers no device call that a file "
             "could hold, so its models can be neither exported nor compared. Classifiers, "
-            "embeddings, GANs and VAEs, text models and floats can"
+            "embeddings of texts, GANs and VAEs that draw, text models and floats can"
         )
     engine.load()
     return engine.export_parts()

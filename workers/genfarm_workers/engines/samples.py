@@ -6,21 +6,21 @@ neither its batch mates nor the device change it. Knows no trainer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
-from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Output, Picture
 from genfarm_workers.engines.batch import BatchEngine, Row
-from genfarm_workers.engines.generators import Generator, load_generator
+from genfarm_workers.engines.drawing import Drawing, load_drawer
 from genfarm_workers.engines.pictures import to_pictures
-from genfarm_workers.engines.weights import choose_dtype, find_weights
+from genfarm_workers.engines.portable import ExportParts
 
 #: Cosine of two directions beyond which a walk between them is a straight line.
 _PARALLEL = 0.9995
+#: Samples that an export is tried with.
+_EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,13 +38,21 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
     """Each step draws one batch."""
 
     def load(self) -> None:
-        self._generator = fetch_generator(self.entry, self.device)
-        self._design = self._generator.design
-        self._dtype = choose_dtype(self.entry, self.device)
+        self._drawer = load_drawer(self.entry, self.device)
+        self._design = self._drawer.design
         self.run(())  # the first call of a shape costs a device more than the others
 
     def modules(self) -> list[Any]:
-        return [self._generator]
+        forward = self._drawer.forward
+        return [forward] if isinstance(forward, torch.nn.Module) else []
+
+    def export_parts(self) -> ExportParts:
+        """Noise, or points, to pictures (B, channels, size, size) from -1 to 1."""
+        drawn = [self._sample(seed, None) for seed in range(_EXAMPLES)]
+        placed = torch.arange(_EXAMPLES, device=self.device)[:, None] % 2 == 1
+        noise, classes = (self._send(parts) for parts in zip(*drawn, strict=True))
+        inputs = self._drawer.chosen(noise, classes, placed)
+        return ExportParts(cast("Drawing", self._drawer.forward), inputs, output="pictures")
 
     def refusal(self, claim: Claim) -> Failure | None:
         return self._label_fault(claim.params["label"]) or self._latents_fault(claim)
@@ -57,8 +65,7 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
         noise = self._send([point.noise for point in full])
         classes = self._send([point.classes for point in full])
         placed = torch.tensor([[point.is_placed] for point in full], device=self.device)
-        where = torch.where(placed, noise, self._generator.place(noise, classes))
-        pictures = self._generator.decode(where, classes)[: len(rows)] / 2 + 0.5
+        pictures = self._drawer.draw(noise, classes, placed)[: len(rows)] / 2 + 0.5
         drawn = to_pictures(pictures.float().expand(-1, 3, -1, -1))
         return [(pic, self._name(point)) for pic, point in zip(drawn, points, strict=True)]
 
@@ -106,12 +113,12 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
 
     def _name(self, point: Point) -> str | None:
         """Of the class, or of the nearest; None where the model has none or the point decides."""
-        if not self._design.labels or (point.is_placed and self._generator.points_say_class):
+        if not self._design.labels or (point.is_placed and self._drawer.points_say_class):
             return None
         return self._design.labels[int(point.classes.argmax())]
 
     def _send(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        return torch.stack(list(rows)).to(self.device, self._dtype)
+        return torch.stack(list(rows)).to(self.device, self._drawer.dtype)
 
     def _label_fault(self, label: str | int | None) -> Failure | None:
         names = list(self._design.labels)
@@ -140,22 +147,9 @@ class SamplesEngine(BatchEngine[tuple[Picture, str | None]]):
                 f"has {width}"
             )
         both = "to_seed" if claim.params["to_seed"] is not None else None
-        if claim.params["label"] is not None and self._generator.points_say_class:
+        if claim.params["label"] is not None and self._drawer.points_say_class:
             both = "label"
         return _refused(f"latents and {both} exclude each other; give one") if both else None
-
-
-def fetch_generator(entry: ModelEntry, device: str) -> Generator:
-    """The generator of an entry, on that device. Raises ModelUnavailable."""
-    folder = find_weights(entry)
-    try:
-        generator = load_generator(folder)
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(
-            f"model {entry.key!r}: {folder} holds no generator ({error}). Expected what "
-            "'genfarm models train gan', 'dcgan' or 'vae' writes; correct source in models.toml"
-        ) from error
-    return generator.to(device, choose_dtype(entry, device))
 
 
 def slerp(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:

@@ -6,19 +6,18 @@ installed. What the model says of a picture is its engine's affair.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
 from genfarm_workers.catalog import ModelEntry
+from genfarm_workers.engines.exported import StandIn
 from genfarm_workers.engines.heads import widen
-from genfarm_workers.engines.loading import load_whole
+from genfarm_workers.engines.loading import Files, load_both
 from genfarm_workers.engines.opening import open_picture
-from genfarm_workers.engines.weights import choose_dtype, quiet_libraries
+from genfarm_workers.engines.portable import ExportParts, OneOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,19 @@ class PictureReader:
     def example(self) -> torch.Tensor:
         """Some picture as the model takes it."""
         return self._pixels(Image.linear_gradient("L").convert("RGB"))
+
+    @property
+    def modules(self) -> list[Any]:
+        """Those whose weights can be moved."""
+        return [] if isinstance(self.model, StandIn) else [self.model]
+
+    def parts(self) -> ExportParts:
+        """Pixels (B, 3, H, W) of the model's one size to its logits."""
+        one = self.example()
+        pixels = self.batch([one, one.flip(1), -one, one / 2])
+        return ExportParts(
+            OneOutput(self.model, ["pixel_values"]), {"pixel_values": pixels}, output="logits"
+        )
 
     def see(self, claim: Claim, param: str) -> torch.Tensor | Failure:
         """Pixels (3, H, W) as the model takes them, or what is wrong with the picture."""
@@ -50,18 +62,11 @@ class PictureReader:
         return pixels
 
 
-def load_reader(entry: ModelEntry, device: str, folder: Path, auto: Any) -> PictureReader:
+def load_reader(entry: ModelEntry, device: str, auto: Any) -> PictureReader:
     """Through an Auto class of transformers. Raises ModelUnavailable, saying what is missing."""
     from transformers import AutoImageProcessor
 
-    quiet_libraries()
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
-        model = load_whole(entry.key, auto, folder, choose_dtype(entry, device))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelUnavailable(
-            f"model {entry.key!r}: {folder} is nothing that {auto.__name__} can load "
-            f"({type(error).__name__}: {error}). Correct source or engine in models.toml"
-        ) from error
-    return PictureReader(entry.key, widen(model.to(device).eval()), processor, device)
+    processor, model = load_both(Files(entry, device), AutoImageProcessor, auto, backend="pil")
+    if not isinstance(model, StandIn):
+        model = widen(model)
+    return PictureReader(entry.key, model, processor, device)

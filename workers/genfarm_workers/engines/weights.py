@@ -16,6 +16,7 @@ import torch
 from genfarm_shared.errors import ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import manifest
+from genfarm_workers.engines.blocks import head
 from genfarm_workers.engines.portable import is_export
 
 #: Seconds the hub may take to answer before it counts as unreachable.
@@ -69,7 +70,8 @@ def choose_dtype(entry: ModelEntry, device: str) -> torch.dtype:
     if entry.dtype == "int8":
         raise ModelUnavailable(
             f"model {entry.key!r}: the {entry.engine} engine has no dtype 'int8': it is for the "
-            "linear layers of text models and classifiers. Set bfloat16 or float16 in models.toml"
+            "linear layers of text models, classifiers and embeddings of texts. Set "
+            "bfloat16 or float16 in models.toml"
         )
     if entry.dtype not in _DTYPES:
         raise ModelUnavailable(
@@ -189,6 +191,6 @@ if __name__ == "__main__":
 
     try:
         (found,) = choose(read_catalog(Settings.load().registry_path), sys.argv[1:2]).values()
-        sys.stdout.write(f"[models.{found.key}]\n{pin_model(found)}\n")
+        sys.stdout.write(f"{head('models', found.key)}\n{pin_model(found)}\n")
     except (GenfarmError, OSError) as error:
         raise SystemExit(f"error: {error}") from None

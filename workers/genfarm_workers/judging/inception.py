@@ -25,6 +25,8 @@ FID_CLASSES = 1008
 BATCH = 16
 #: Of every batch normalisation in it.
 _EPSILON = 0.001
+#: What each of them holds, in torch's order.
+_NORM = ("bn.running_mean", "bn.running_var", "bn.weight", "bn.bias")
 
 #: Branches of each form of block, layer after layer; `/2` halves the edge and pads nothing.
 #: Where a step holds several layers, each takes what came before, side by side.
@@ -70,12 +72,17 @@ class Inception:
             weights = load_file(file)
         except (SafetensorError, OSError) as error:
             raise ModelUnavailable(f"{file} cannot be read ({error}); {expected}") from error
-        lacking = [name for name in layer_names() if f"{name}.conv.weight" not in weights]
+        lacking = [
+            name
+            for name in layer_names()
+            if any(f"{name}.{part}" not in weights for part in ("conv.weight", *_NORM))
+        ]
         if "fc.weight" not in weights:
             lacking.append("fc")
         if lacking:
             raise ModelUnavailable(
-                f"{file} lacks {len(lacking)} layers, {lacking[0]} among them; {expected}"
+                f"{file} lacks {len(lacking)} layers or a part of them, {lacking[0]} among them; "
+                f"{expected}"
             )
         return cls(weights)
 
@@ -123,10 +130,7 @@ class Inception:
         high, wide = weight.shape[2:]
         padding = (high // 2, wide // 2) if padded and not halves else (0, 0)
         x = functional.conv2d(x, weight, stride=2 if halves else 1, padding=padding)
-        mean, variance, scale, shift = (
-            self._weights[f"{name}.bn.{part}"]
-            for part in ("running_mean", "running_var", "weight", "bias")
-        )
+        mean, variance, scale, shift = (self._weights[f"{name}.{part}"] for part in _NORM)
         x = functional.batch_norm(x, mean, variance, scale, shift, eps=_EPSILON)
         return x.relu_()
 

@@ -62,15 +62,16 @@ def read_lines(against: str) -> list[str]:
 
 
 def _real_digits(n: int) -> RealPictures:
-    from genfarm_workers.zoo.digits.data import real_digits
+    from genfarm_workers.zoo.digits.data import real_digits, training_digits_like
     from genfarm_workers.zoo.judge_train import as_images
 
-    reference, others = real_digits(held_out=True).ink, real_digits(held_out=False).ink[:n]
+    reference = real_digits(held_out=True)
+    others = training_digits_like(reference.labels, n).ink
     said = (
-        f"{len(reference)} real digits that no model was trained on, about as many of each; real "
-        f"against real with {len(others)} others"
+        f"{len(reference.ink)} real digits that no model was trained on, about as many of each; "
+        f"real against real with {len(others)} others in the same mix"
     )
-    return RealPictures(as_images(reference), as_images(others), said)
+    return RealPictures(as_images(reference.ink), as_images(others), said)
 
 
 def open_file(file: Path) -> Image.Image:

@@ -1,7 +1,9 @@
 """Judges generated texts: by a language model, by their words, against each other."""
 
 import random
+import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from statistics import mean
 from typing import Any
 
@@ -17,6 +19,7 @@ from genfarm_workers.judging.wording import distinct, mean_length, words_of
 
 #: Pairs that the self-similarity is taken over: of 100 texts, all.
 PAIRS = 5000
+_WORD = re.compile(r"\S+")
 
 
 def judge_texts(
@@ -57,6 +60,20 @@ def self_similarity(marks: Sequence[Marks]) -> float:
     return mean(likeness(marks[a], marks[b]) for a, b in pairs)
 
 
+def begin_alike(prompts: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Each text cut behind as many words as a prompt has, the prompts taken in turn.
+
+    What comes first in a text surprises most: a text that is judged without a beginning cannot
+    be compared with one that continues a prompt. At least its last word is left to be judged.
+    """
+    halves = []
+    for text, prompt in zip(texts, cycle(prompts or [""]), strict=False):
+        ends = [0, *(word.end() for word in _WORD.finditer(text))]
+        cut = ends[min(len(prompt.split()), max(0, len(ends) - 2))]
+        halves.append((text[:cut], text[cut:]))
+    return halves
+
+
 def find_judge(catalog: Mapping[str, ModelEntry], key: str) -> ModelEntry:
     """The registry's language model of that key. Raises InvalidTask."""
     entry = catalog.get(key)
@@ -93,11 +110,13 @@ def _surprise(
     found = perplexity(model, tokenizer, pairs, context)
     known = None
     if real is not None:
-        known = perplexity(model, tokenizer, [("", text) for text in real], context).value
+        halves = begin_alike([prompt for prompt, _ in pairs], real)
+        known = perplexity(model, tokenizer, halves, context).value
     _tell_cut(found, context, remarks)
     note = (
         f"exp of the mean cross-entropy of {found.tokens} tokens by {entry.key}, each text after "
-        "its prompt; low for a model's own texts, and for dull ones"
+        "its prompt, a real one after as many words of its own; low for a model's own texts, and "
+        "for dull ones"
     )
     return Figure("perplexity", found.value, known, len(pairs), note)
 

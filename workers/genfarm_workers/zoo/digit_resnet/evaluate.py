@@ -11,6 +11,9 @@ from torch import Tensor
 from genfarm_workers.zoo.digit_resnet.train import LABELS, colour
 from genfarm_workers.zoo.digits.data import enlarge, real_digits
 
+#: Pixels (B, 3, H, W) to logits (B, 10).
+Forward = Callable[[Tensor], Tensor]
+
 _COLOUR_SEED = 3
 _BATCH = 60
 
@@ -58,18 +61,40 @@ def measure_digit_resnet(directory: Path) -> DigitResnetMetrics:
     )
 
 
-@torch.inference_mode()
+def score_digit_resnet(forward: Forward, directory: Path) -> dict[str, float]:
+    """Accuracy on the held-out digits, of whatever turns pixels into logits."""
+    digits = real_digits(held_out=True)
+    ink = enlarge(digits.ink)
+    looks = {
+        "accuracy": _black(ink),
+        "accuracy_in_colours": colour(ink, torch.Generator().manual_seed(_COLOUR_SEED)),
+    }
+    true = digits.labels.tolist()
+    return {
+        name: _share(_read(forward, directory, as_pictures(colours)), true)
+        for name, colours in looks.items()
+    }
+
+
 def classify(directory: Path, pictures: Sequence[Image.Image]) -> list[int]:
     """The digit in each picture, as the stock classes say."""
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
+    from transformers import AutoModelForImageClassification as Auto
 
-    model = AutoModelForImageClassification.from_pretrained(directory).eval()
+    model = Auto.from_pretrained(directory).eval()
+    return _read(lambda pixels: model(pixel_values=pixels).logits, directory, pictures)
+
+
+@torch.inference_mode()
+def _read(forward: Forward, directory: Path, pictures: Sequence[Image.Image]) -> list[int]:
+    from transformers import AutoConfig, AutoImageProcessor
+
+    labels = AutoConfig.from_pretrained(directory).id2label
     processor = AutoImageProcessor.from_pretrained(directory, backend="pil")
     found: list[int] = []
     for start in range(0, len(pictures), _BATCH):
         batch = processor(list(pictures[start : start + _BATCH]), return_tensors="pt")
-        best = model(**batch).logits.argmax(dim=1).tolist()
-        found += [LABELS.index(model.config.id2label[place]) for place in best]
+        best = forward(batch.pixel_values).argmax(dim=1).tolist()
+        found += [LABELS.index(labels[place]) for place in best]
     return found
 
 

@@ -2,11 +2,12 @@
 
 from genfarm_workers.zoo.cards import Prose
 from genfarm_workers.zoo.digit_resnet.evaluate import measure_digit_resnet as measure
+from genfarm_workers.zoo.digit_resnet.evaluate import score_digit_resnet as score
 from genfarm_workers.zoo.digit_resnet.train import DEFAULT_STEPS
 from genfarm_workers.zoo.digit_resnet.train import train_digit_resnet as train
 from genfarm_workers.zoo.digits.words import DATA
 
-__all__ = ["DEFAULT_STEPS", "PROSE", "measure", "train"]
+__all__ = ["DEFAULT_STEPS", "PROSE", "measure", "score", "train"]
 
 PROSE = Prose(
     tag="image-classification",

@@ -51,6 +51,20 @@ def real_digits(*, held_out: bool) -> Digits:
     return Digits(ink[chosen], labels[chosen])
 
 
+def training_digits_like(labels: Tensor, count: int) -> Digits:
+    """At most `count` digits of the training part, drawn by chance but in the same mix.
+
+    A Frechet distance sees the mix, too: two sets of one hand but of other shares lie apart.
+    """
+    training = real_digits(held_out=False)
+    order = torch.randperm(len(training.labels), generator=torch.Generator().manual_seed(0))
+    places = (torch.arange(count) * len(labels) / count).long()
+    wanted = labels.sort().values[places].bincount(minlength=10).tolist()
+    shuffled = training.labels[order]
+    chosen = torch.cat([order[shuffled == digit][:some] for digit, some in enumerate(wanted)])
+    return Digits(training.ink[chosen], training.labels[chosen])
+
+
 def enlarge(ink: Tensor, softness: Tensor | float = 0.25) -> Tensor:
     """(N, 8, 8) to (N, 32, 32): bicubic, then a steep ramp, so that strokes get clear edges.
 

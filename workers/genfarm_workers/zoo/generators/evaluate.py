@@ -12,10 +12,11 @@ from torch import Tensor
 
 from genfarm_workers.engines.generators import Generator, load_generator, one_hot
 from genfarm_workers.judging.frechet import frechet_distance
-from genfarm_workers.zoo.digits.data import SIZE, real_digits
+from genfarm_workers.zoo.digits.data import SIZE, real_digits, training_digits_like
 from genfarm_workers.zoo.generators.sheets import as_images
 from genfarm_workers.zoo.judge import Judge
 from genfarm_workers.zoo.judge_train import as_images as as_paintings
+from genfarm_workers.zoo.training import read_training
 
 _PER_DIGIT = 100
 _BATCH = 100
@@ -36,8 +37,9 @@ class GeneratorMetrics:
     fid_pictures: int
     #: Of drawn digits from the held-out real ones; the judge's last layer but one is compared.
     fid: float
-    #: Of as many real digits of the training part from the same. Two sets of real ones differ
-    #: by chance; a generator that learnt from all of the training part can come a little nearer.
+    #: Of as many real digits of the training part from the same, as many of each digit as there
+    #: are drawn ones. Two sets of real ones differ by chance; a generator that learnt from all of
+    #: the training part can come a little nearer.
     fid_of_real: float
     #: Of as many pictures of noise from the same.
     fid_of_noise: float
@@ -58,25 +60,27 @@ def measure_generator(
 ) -> GeneratorMetrics | OwnMetrics:
     """Draw `per_digit` pictures of each digit and have them judged; and compare with real ones.
 
-    A generator of the user's own pictures has figures only where its classes are the ten digits.
+    The judge knows the digits that ship, and no other hand or look: a generator of the user's
+    own pictures has no such figures, even where they are digits.
     """
     generator = load_generator(directory)
-    if tuple(generator.design.labels) != _DIGITS:
+    if read_training(directory).data or tuple(generator.design.labels) != _DIGITS:
         return OwnMetrics(len(generator.design.labels), generator.design.channels)
     judge, chance = Judge.load(), torch.Generator().manual_seed(0)
     asked = torch.arange(10).repeat_interleave(per_digit)
     verdicts = judge.recognise(draw(generator, asked, chance))
     right = torch.tensor([verdict.digit for verdict in verdicts]) == asked
     shares = right.view(10, per_digit).double().mean(dim=1).tolist()
-    held_out, training = real_digits(held_out=True), real_digits(held_out=False)
+    held_out = real_digits(held_out=True)
     count = len(held_out.labels)
+    others = training_digits_like(held_out.labels, count)
     real = judge.describe(as_paintings(held_out.ink))[0]
     noise = 2 * torch.rand(count, 1, SIZE, SIZE, generator=chance) - 1
     distances = [
         frechet_distance(judge.describe(images)[0], real)
         for images in (
             draw(generator, held_out.labels, chance),
-            as_paintings(training.ink[:count]),
+            as_paintings(others.ink),
             as_images(noise),
         )
     ]

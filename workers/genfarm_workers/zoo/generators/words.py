@@ -6,8 +6,9 @@ LEARNT_FROM = DATA + ", drawn black on white."
 MEASURED = (
     "Digits are drawn from one stream of noise and read by the judge of this zoo, which was "
     "trained on real digits only. An FID here is the Frechet distance of the judge's last layer "
-    "but one, 64 numbers, to that of the 360 digits no training saw: compare it with the two "
-    "beside it and with nothing else."
+    "but one, 64 numbers, to that of the 360 digits no training saw, with as many drawn of each "
+    "digit: compare it with that of real digits in the same mix and that of noise, and with "
+    "nothing else."
 )
 LIMITS = (
     "It draws what it was trained on and nothing else, at one small size. Its strokes are as "

@@ -3,7 +3,7 @@
 Twice: on the held-out part of our own grammar, and on sentences that people might write.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import torch
 from genfarm_workers.zoo.sentiment.grammar import LABELS, write_reviews
 from genfarm_workers.zoo.sentiment.people import SENTENCES
 from genfarm_workers.zoo.sentiment.train import CORPUS_SEED, REVIEWS
+
+#: Token ids and mask, both (B, T), to logits (B, 2).
+Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _HELD_OUT_REVIEWS = 2_000
 _HELD_OUT_SEED = 2
@@ -57,18 +60,36 @@ def measure_sentiment(directory: Path, count: int = _HELD_OUT_REVIEWS) -> Sentim
     )
 
 
-@torch.inference_mode()
+def score_sentiment(
+    forward: Forward, directory: Path, count: int = _HELD_OUT_REVIEWS
+) -> dict[str, float]:
+    """Accuracy on `count` held-out reviews, of whatever turns ids and mask into logits."""
+    reviews = list(write_reviews(count, seed=_HELD_OUT_SEED, held_out=True))
+    found = _moods(forward, directory, [review.text for review in reviews])
+    return {"accuracy": _share(found, [review.is_positive for review in reviews])}
+
+
 def classify(directory: Path, texts: Sequence[str]) -> list[bool]:
     """Whether each text praises, as the stock classes say."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification as Auto
 
-    model = AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32)
+    model = Auto.from_pretrained(directory, dtype=torch.float32).eval()
+    return _moods(
+        lambda ids, mask: model(input_ids=ids, attention_mask=mask).logits, directory, texts
+    )
+
+
+@torch.inference_mode()
+def _moods(forward: Forward, directory: Path, texts: Sequence[str]) -> list[bool]:
+    from transformers import AutoConfig, AutoTokenizer
+
+    labels = AutoConfig.from_pretrained(directory).id2label
     tokenizer = AutoTokenizer.from_pretrained(directory)
     moods: list[bool] = []
     for start in range(0, len(texts), _BATCH):
         batch = tokenizer(list(texts[start : start + _BATCH]), padding=True, return_tensors="pt")
-        best = model.eval()(**batch).logits.argmax(dim=1).tolist()
-        moods += [model.config.id2label[place] == LABELS[1] for place in best]
+        best = forward(batch.input_ids, batch.attention_mask).argmax(dim=1).tolist()
+        moods += [labels[place] == LABELS[1] for place in best]
     return moods
 
 

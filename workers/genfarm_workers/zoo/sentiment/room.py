@@ -2,10 +2,11 @@
 
 from genfarm_workers.zoo.cards import Prose
 from genfarm_workers.zoo.sentiment.evaluate import measure_sentiment as measure
+from genfarm_workers.zoo.sentiment.evaluate import score_sentiment as score
 from genfarm_workers.zoo.sentiment.train import DEFAULT_STEPS
 from genfarm_workers.zoo.sentiment.train import train_sentiment as train
 
-__all__ = ["DEFAULT_STEPS", "PROSE", "measure", "train"]
+__all__ = ["DEFAULT_STEPS", "PROSE", "measure", "score", "train"]
 
 PROSE = Prose(
     tag="text-classification",
