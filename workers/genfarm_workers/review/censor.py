@@ -146,7 +146,7 @@ def _longest(tokenizer: Any, config: Any) -> int:
     """Tokens that a classifier takes at once; what RoBERTa keeps free for its padding is not."""
     places = getattr(config, "max_position_embeddings", None) or _USUAL
     offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
-    return min(places - offset, tokenizer.model_max_length)
+    return int(min(places - offset, tokenizer.model_max_length))
 
 
 def _windows(tokenizer: Any, text: str, longest: int) -> Iterator[list[int]]:
