@@ -16,6 +16,7 @@ from genfarm.link import Link
 from genfarm.result import Result
 from genfarm_shared.errors import InvalidTask, NotFound
 from genfarm_shared.provenance import (
+    CHOSEN,
     Proof,
     hash_of,
     manifest_of,
@@ -159,7 +160,10 @@ def _prove_path(path: Path, trusted: Collection[str]) -> Proof:
 
 def _prove_task(record: TaskRecord, link: Link | None, trusted: Collection[str]) -> Proof:
     """With the bytes of its files."""
-    proof = prove_manifest(manifest_of(record), trusted)
+    maker = _maker(link, record)
+    proof = prove_manifest(manifest_of(maker or record), trusted)
+    if "chosen" in record.metrics:
+        proof = _prove_choice(record, maker, proof)
     if link is None or not proof.ok:
         return proof
     for artifact in record.artifacts:
@@ -169,12 +173,39 @@ def _prove_task(record: TaskRecord, link: Link | None, trusted: Collection[str])
     return proof
 
 
+def _maker(link: Link | None, record: TaskRecord) -> TaskRecord | None:
+    """The row that was signed for this one, which is a copy if its chain chose it; None where
+    that row is gone."""
+    if "chosen" not in record.metrics:
+        return record
+    task_id = record.metrics.get(CHOSEN)
+    found = link.store.read_tasks([task_id]) if link and task_id else []
+    return found[0] if found else None
+
+
+def _prove_choice(record: TaskRecord, maker: TaskRecord | None, proof: Proof) -> Proof:
+    """Of a row that was chosen among rivals, with the proof of the one that it is a copy of."""
+    if maker is None:
+        task_id = record.metrics.get(CHOSEN)
+        mend = f", {task_id}, is gone" if task_id else " is not named: verify its rivals"
+        return Proof(False, f"was chosen among rivals, and the row that was signed{mend}")
+    if _made(record) != _made(maker):
+        return Proof(False, f"was chosen, and is not as {maker.id} is, which it was chosen from")
+    said = f"was chosen among rivals; what was signed is {maker.id}, and that {proof.said}"
+    return Proof(proof.ok, said, proof.facts, proof.key)
+
+
+def _made(record: TaskRecord) -> object:
+    hashes = [artifact.sha256 for artifact in record.artifacts]
+    return record.params, record.seed, record.output, hashes
+
+
 def _original_of_task(link: Link, record: TaskRecord) -> Original:
     files = {
         place: link.artifacts.read(artifact.name) for place, artifact in enumerate(record.artifacts)
     }
     params = {**record.params, "seed": record.seed}
-    about = manifest_of(record)
+    about = manifest_of(_maker(link, record) or record)
     return Original(record.kind, record.model, params, about, files, record.output)
 
 

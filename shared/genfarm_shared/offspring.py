@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from genfarm_shared.chains import CUT_OFF, UNFIT, WITHDRAWN, ChainRecord, Plan, best_of, job_of
 from genfarm_shared.errors import InvalidTask
 from genfarm_shared.kinds import batch_key, encode_params
+from genfarm_shared.provenance import CHOSEN
 from genfarm_shared.sight import Sight, view
 from genfarm_shared.store import Store
 from genfarm_shared.store.concluding import End
@@ -169,7 +170,8 @@ def _choose(
         _states(group),
         output=best.output,
         artifacts=best.artifacts,
-        metrics={"chosen": chosen, "scores": scores},
+        # Its signature names the row that was made: who asks for it is sent there.
+        metrics={"chosen": chosen, "scores": scores, CHOSEN: best.metrics.get(CHOSEN, best.id)},
     )
 
 

@@ -26,6 +26,8 @@ VERSION = 1
 _DEEPEST = 64
 #: Keyword of the PNG text that common tools read.
 PARAMETERS = "parameters"
+#: Metric of a row that is the best of its rivals: the task that made it, whose row is signed.
+CHOSEN = "chosen_task"
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _FILE, _MANIFEST = b"genfarm file\n", b"genfarm manifest\n"
 

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from genfarm import Farm, Job
+from genfarm import Best, Farm, Job, Stage
+from genfarm.proving import _prove_task, known_keys
 from genfarm_shared.carriers import CARRIERS, part
 from genfarm_shared.provenance import canonical, embed
 from genfarm_shared.signing import ensure_signer
@@ -28,6 +30,26 @@ def drawn(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
     inputs = [{"text": f"a seven, {n}", "picture": True, "seed": n} for n in (1, 2)]
     with Farm(progress=False) as farm:
         yield farm.submit_many("drill", inputs, model="drill").wait(60)
+
+
+def test_the_best_of_its_rivals_is_proved_by_the_row_that_was_signed(
+    genfarm: Genfarm, drawn: Job
+) -> None:
+    with Farm(progress=False) as farm:
+        fan = Stage("drill", model="drill", text="a seven", picture=True, times=2)
+        chain = farm.chain([fan, Best("params.seed")], ["x"]).wait(60)
+        best = f"{chain.stage(1).id}-0"
+        chosen = farm._link.store.read_tasks([best])[0]
+        made = farm._link.store.read_tasks([chosen.metrics["chosen_task"]])[0]
+        assert made.artifacts == chosen.artifacts
+        said = genfarm("verify", best)
+        assert (said.code, f"signed is {made.id}, and that is as it was" in said.out) == (0, True)
+        said = genfarm("verify", best, "--trust", "0" * 64)
+        assert (said.code, "not a key of this farm" in said.out) == (1, True)
+        assert genfarm("replay", best).code == 0
+        other = replace(chosen, output={"seed": 0})
+        forged = _prove_task(other, farm._link, known_keys(farm._link, Path("none")))
+        assert (forged.ok, f"not as {made.id} is" in forged.said) == (False, True)
 
 
 def test_verify_says_who_signed_and_fails_for_one_changed_byte(
