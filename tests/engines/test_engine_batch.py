@@ -120,7 +120,7 @@ def test_between_two_tasks_that_are_admitted_there_is_a_tick_and_room_for_a_drop
     engine = Echo(entry, "cpu", tick)
     engine.load()
     engine.admit([claim(name, "text-generation", "echo", prompt="x") for name in "abcd"])
-    assert checked == [["a"], ["b"], ["b", "d"]]
+    assert checked == [["a"], ["b"], ["b"]]
     assert engine.free_rows("echo") == 2
     assert [output.task_id for output in engine.step(0.0)] == ["b", "d"]
     assert engine.wakes_at(0.0) is None

@@ -245,7 +245,8 @@ def test_a_batch_ends_early_when_its_tasks_are_dropped(make: Making, ask: Asking
 
     engine = make(tick=tick)
     options = {"max_new_tokens": 40}
-    engine.admit([ask("a", noise(1), **options), ask("b", noise(1), prompt="the", **options)])
+    for task in (ask("a", noise(1), **options), ask("b", noise(1), prompt="the", **options)):
+        engine.admit([task])
     assert engine.step(0.0) == []
     assert len(ticks) == 2  # one for each length of beginning
     assert engine.wakes_at(0.0) is None

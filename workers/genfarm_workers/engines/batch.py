@@ -108,7 +108,10 @@ class BatchEngine(ABC, Generic[Piece]):
     def admit(self, claims: Sequence[Claim]) -> None:
         # All at once, so that a drop that comes from a tick finds every one.
         self._claims.update((claim.task_id, claim) for claim in claims)
-        for claim in claims:
+        for place, claim in enumerate(claims):
+            # To check a task may mean to decode its picture: a good part of a second.
+            if place:
+                self.tick()
             if self._claims.get(claim.task_id) is not claim:
                 continue
             refused = self.refusal(claim)
@@ -117,8 +120,6 @@ class BatchEngine(ABC, Generic[Piece]):
             else:
                 self._pieces[claim.task_id] = []
                 self._rows.extend(Row(claim, k) for k in range(claim.rows))
-            # To check a task may mean to decode its picture: a good part of a second.
-            self.tick()
 
     def step(self, now: float) -> list[Output]:
         done, self._failed = self._failed, []
