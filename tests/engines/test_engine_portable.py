@@ -30,7 +30,7 @@ def save_generator(folder: Path) -> Path:
     return folder
 
 
-SAVED: dict[str, tuple[str, Callable[[Path], Any]]] = {
+SAVED: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "classify-text": ("text-classification", save_text_model),
     "classify-image": ("image-classification", lambda folder: save_picture_model(folder, "vit")),
     "embed": ("feature-extraction", save_encoder),
