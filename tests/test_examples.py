@@ -18,9 +18,9 @@ EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.py"))
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a farm that is up, with one worker."""
     place = tmp_path_factory.mktemp("examples") / "home"
-    farm = local.start(workers=1, home=place, flower=False, detach=True)
+    local.start(workers=1, home=place, flower=False, detach=True)
     yield place
-    farm.stop()
+    assert local.stop(place)
 
 
 @pytest.mark.timeout(300)
