@@ -13,6 +13,7 @@ import torch
 from genfarm_shared.errors import MissingExtra, ModelUnavailable
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines.exported import StandIn, stand_in
+from genfarm_workers.engines.loading import load_whole
 from genfarm_workers.engines.portable import is_export
 from genfarm_workers.engines.precision import load_dtype, lowered
 from genfarm_workers.engines.quicken import quicken
@@ -86,10 +87,7 @@ def load_language(entry: ModelEntry, device: str) -> Language:
 def _native(entry: ModelEntry, folder: Path, device: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    dtype = load_dtype(entry, device)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, **_OPTIONS
-    )
+    model = load_whole(entry.key, AutoModelForCausalLM, folder, load_dtype(entry, device))
     model = quicken(lowered(model, entry).to(device).eval())
     if entry.limits.get("compile"):
         # Shapes come in steps, so that few are compiled; the first call of each waits for it.
