@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(BIN)/genfarm demo
 
 test: $(VENV)/ready
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The long tests, then ten seeds on each database: the better part of an hour.
 torture: $(VENV)/ready

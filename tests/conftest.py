@@ -14,6 +14,25 @@ from genfarm_shared.store import Store
 from tests.servers import RedisServer
 from tests.yard import Yard
 
+#: Files whose few tests take longest: begun last, they would leave one of two processes idle.
+LONGEST = (
+    "test_demo",
+    "test_worker_deaths",
+    "test_same_bytes",
+    "test_readme",
+    "test_examples",
+    "test_zoo_command",
+    "test_torture",
+    "test_programs",
+    "test_install",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; all else keeps its order."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
