@@ -50,6 +50,12 @@ def test_each_shipped_model_has_a_card_that_fits_its_record(name: str) -> None:
     assert f"{training.parameters:,} parameters" in (zoo.path(name) / "README.md").read_text()
 
 
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_no_file_of_a_shipped_model_names_a_place_on_the_machine_that_made_it(name: str) -> None:
+    for file in zoo.path(name).rglob("*.json"):
+        assert '"_name_or_path": "/' not in file.read_text(encoding="utf-8"), file
+
+
 def test_ls_names_every_shipped_model(capsys: pytest.CaptureFixture[str]) -> None:
     main(["ls"])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(zoo.NAMES)

@@ -67,6 +67,11 @@ def save_clips(
     index = directory / "model_index.json"
     said = json.loads(index.read_text())
     index.write_text(json.dumps({**said, "unet": ["diffusers", type(still).__name__]}, indent=2))
+    for config in directory.glob("*/config.json"):
+        # Where a part was loaded from on this machine says nothing on another.
+        parts = json.loads(config.read_text())
+        parts.pop("_name_or_path", None)
+        config.write_text(json.dumps(parts, indent=2) + "\n")
 
 
 def _still(digits: Path) -> Any:
