@@ -18,6 +18,7 @@ from genfarm_shared.errors import ModelUnavailable
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.engines import Engine, Output
+from genfarm_workers.engines.busy import BusyEngine
 from genfarm_workers.engines.sleep import SleepEngine
 from genfarm_workers.loop import Loop
 from genfarm_workers.pipe import Pipe
@@ -121,6 +122,25 @@ def test_a_dropped_task_never_comes_back_and_waiting_is_a_sign_of_life(
     worker.pipe.send({"op": "drop", "task_ids": ["gone"]})
     assert list(worker.outputs(1)) == ["kept"]
     assert "alive" in worker.seen
+
+
+def test_steps_of_no_time_share_a_message_and_the_last_do_not_wait_for_more(
+    entry: Entry, claim: Claimer
+) -> None:
+    ours, theirs = connections()
+    model = entry("busy", "drill", "busy", slots=64)
+    loop = Loop(Pipe(theirs), {"busy": model}, lambda key, _: BusyEngine(key), clock=lambda: 0.0)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    worker, sizes = Worker(ours), list[int]()
+    worker.pipe.send_claims([claim(f"t{i}", "drill", "busy", seconds=0.0) for i in range(40)])
+    while sum(sizes) < 40:
+        message = worker.next()
+        sizes += [len(message["outputs"])] if message["op"] == "outputs" else []
+    worker.pipe.send({"op": "stop"})
+    thread.join(10)
+    assert sizes == [16, 16, 8]
+    worker.pipe.close()
 
 
 def test_what_only_a_newer_genfarm_knows_is_left_to_a_newer_worker(

@@ -23,6 +23,7 @@ from typing import Any
 
 from genfarm_shared.errors import InvalidTask, ModelUnavailable
 from genfarm_shared.tasks import Claim, Failure
+from genfarm_workers.batcher import REFILL
 from genfarm_workers.catalog import ModelEntry
 from genfarm_workers.checking import checked, refusal
 from genfarm_workers.engines import Engine, Output
@@ -30,6 +31,7 @@ from genfarm_workers.engines.registry import Tick, build
 from genfarm_workers.engines.resident import DeviceLost, Resident
 from genfarm_workers.goodput import LOAD, USEFUL, Spent
 from genfarm_workers.lookout import Lookout
+from genfarm_workers.outbox import Outbox
 from genfarm_workers.pipe import Pipe
 from genfarm_workers.review.censor import Censor
 from genfarm_workers.shelf import Budget, Builder, Shelf
@@ -72,6 +74,7 @@ class Loop:
         self._shelf = Shelf(catalog, build_engine, clock, self._say, self._tick, budget)
         self._stepping = ""
         self._last_beat = 0.0
+        self._outbox = Outbox(pipe.send_outputs)
         self._turns = Turns()
         self._lookout = Lookout(pipe, clock)
         self._spent = Spent()
@@ -81,14 +84,15 @@ class Loop:
         try:
             while True:
                 self._rest()
-                self._send(self._place_arrived())
+                self._place_arrived()
                 self._advance()
                 if self._unplaced:  # what made way for them may have ended just now
-                    self._send(self._place_arrived())
+                    self._place_arrived()
                 self._beat()
         except (_Stop, EOFError, OSError) as end:
             logger.info("engine process ends: %r", end)
         except DeviceLost as lost:
+            self._outbox.flush()
             self._pipe.send({"op": "lost", "reason": str(lost)})
             raise
 
@@ -102,6 +106,8 @@ class Loop:
         soonest = min([*held, now + BEAT_SECONDS, *([] if look is None else [look])])
         seconds = max(soonest - now, 0.0)
         is_theirs = bool(held) and seconds > 0
+        if seconds > 0:
+            self._outbox.flush()
         if is_theirs:
             self._spent.begin(USEFUL, now)
         self._listen(seconds)
@@ -123,15 +129,20 @@ class Loop:
     def _step(self, model: str, resident: Resident) -> None:
         if model != self._stepping:
             self._stepping = model
+            self._outbox.flush()  # how long its steps take is not known
             self._pipe.send({"op": "stepping", "model": model})
         before = resident.shortages
         work = replace(resident.work)
-        self._spent.begin(USEFUL, self._clock())
+        began = self._clock()
+        self._spent.begin(USEFUL, began)
         try:
             ended = resident.advance()
         finally:
-            self._spent.end(self._clock(), work.share_until(resident.work))
-        self._send(self._censor.judge(model, ended))
+            now = self._clock()
+            self._spent.end(now, work.share_until(resident.work))
+        self._outbox.put(self._censor.judge(model, ended), now)
+        # The next step is taken to be as long as this one.
+        self._outbox.make_way(now + (now - began), resident.slots // REFILL)
         if resident.shortages != before:
             known = {"model": model, "ceilings": resident.ceilings()}
             self._pipe.send({"op": "shortage", **known})
@@ -156,6 +167,7 @@ class Loop:
     def _tick(self) -> None:
         """Called by an engine within a long step. Claims wait; a drop takes effect at once."""
         try:
+            self._outbox.flush()
             self._listen(0.0)
             self._beat()
         except (EOFError, OSError) as error:
@@ -173,16 +185,16 @@ class Loop:
         for resident in list(self._shelf.held.values()):
             resident.drop(task_ids)
 
-    def _place_arrived(self) -> list[Output]:
-        """Give every claim to its model's engine; return those that no engine takes."""
-        placed = []
+    def _place_arrived(self) -> None:
+        """Give every claim to its model's engine; those that no engine takes have ended."""
         for model in list(self._unplaced):
             # A drop within a load, this one or that of the model before, may have taken the last.
             if model in self._unplaced and self._shelf.find(model) is not None:
                 self._arrived.extendleft(reversed(self._unplaced.pop(model, [])))
         while self._arrived:
-            placed.append(self._place(self._arrived.popleft()))
-        return [refused for refused in placed if refused is not None]
+            refused = self._place(self._arrived.popleft())
+            if refused is not None:
+                self._outbox.put([refused], self._clock())
 
     def _place(self, claim: Claim) -> Output | None:
         """The failure of a claim that no engine takes."""
@@ -208,15 +220,12 @@ class Loop:
 
     def _say(self, message: dict[str, Any]) -> None:
         """Pass on what the shelf says, and note how long its loads take."""
+        self._outbox.flush()
         if message["op"] == "loading":
             self._spent.begin(LOAD, self._clock())
         self._pipe.send(message)
         if message["op"] in ("loaded", "unloadable"):
             self._spent.end(self._clock())
-
-    def _send(self, outputs: Sequence[Output]) -> None:
-        if outputs:
-            self._pipe.send_outputs(outputs)
 
     def _beat(self) -> None:
         now = self._clock()

@@ -30,6 +30,7 @@ Never pickle: what comes out of a model's process is data. Knows no engine.
 
 import json
 import os
+import selectors
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,9 @@ class Pipe:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        #: `Connection.poll` makes one for each call.
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(connection, selectors.EVENT_READ)
         #: What has arrived of messages that are not complete.
         self._arrived = bytearray()
         #: Of the message that is arriving: its head, and its blobs so far.
@@ -101,7 +105,7 @@ class Pipe:
         until = None if timeout is None else time.monotonic() + timeout
         while not self._is_complete():
             rest = None if until is None else max(until - time.monotonic(), 0.0)
-            if not self._connection.poll(rest):
+            if not self._selector.select(rest):
                 return None
             self._read()
         message, blobs = self._head, iter(self._blobs)
@@ -117,6 +121,7 @@ class Pipe:
         return message
 
     def close(self) -> None:
+        self._selector.close()
         self._connection.close()
 
     def _send_with(self, blobs: Sequence[bytes], message: Mapping[str, Any]) -> None:

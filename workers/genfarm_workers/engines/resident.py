@@ -68,6 +68,11 @@ class Resident:
         self._shortages = 0
 
     @property
+    def slots(self) -> int:
+        """Batch rows of its engine."""
+        return self._engine.slots
+
+    @property
     def work(self) -> Work:
         """What its engine has computed."""
         return self._engine.work
