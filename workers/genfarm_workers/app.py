@@ -21,6 +21,7 @@ from genfarm_shared.queue import Broker, make_app
 from genfarm_shared.settings import Settings
 from genfarm_workers.catalog import choose, read_catalog
 from genfarm_workers.intake import Generate, Intake
+from genfarm_workers.lasting import set_aside
 from genfarm_workers.node import Node, new_worker_id
 from genfarm_workers.transport import connection_class
 
@@ -101,6 +102,11 @@ def _give_back(url: str, worker_id: str) -> None:
         log.warning("the messages of %s are given back later: %s", worker_id, error)
     finally:
         broker.close()
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # celery has no types
+def _settle(**_options: Any) -> None:
+    set_aside()
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery has no types

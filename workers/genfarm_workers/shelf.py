@@ -22,6 +22,7 @@ from genfarm_workers.engines.manifest import digest_files
 from genfarm_workers.engines.memory import device_bytes, free_memory, held_bytes, is_device_lost
 from genfarm_workers.engines.registry import Tick
 from genfarm_workers.engines.resident import RAISED, DeviceLost, Resident
+from genfarm_workers.lasting import set_aside
 from genfarm_workers.residency import LOAD_SPEED, Copy, choose_victims, default_budget, spell_bytes
 from genfarm_workers.sizes import folder_here, weigh
 
@@ -179,6 +180,7 @@ class Shelf:
             self._unload(model)
             free_memory()  # outside the except block: its traceback keeps half a model alive
             return failure
+        set_aside()
         copy = self._copies[model]
         copy.used_at = self._clock()
         seconds = copy.used_at - started
