@@ -2,6 +2,7 @@
 
 import json
 import struct
+import weakref
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -92,6 +93,22 @@ def test_a_model_with_work_stays_and_who_needs_its_room_waits(
     party.held("b").advance()
     assert party.held("c")
     assert party.ops() == ["evicted b", "loading c", "loaded c"]
+
+
+def test_an_engine_that_refers_to_itself_leaves_no_memory_behind(party: Party) -> None:
+    """What was loaded is set aside, out of the collector's rounds, and comes back into one."""
+
+    class Knotted(FakeEngine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.itself = self
+
+    party.engine_of = Knotted
+    for model in ("first", "a", "b"):
+        party.held(model)
+    gone, kept = (weakref.ref(party.shelf._engines[model]) for model in ("a", "b"))
+    party.held("c")
+    assert (gone(), kept()) == (None, party.shelf._engines["b"])
 
 
 def test_the_files_of_a_model_that_waits_are_read_once(

@@ -8,8 +8,6 @@ import sys
 
 import psutil
 
-from genfarm_workers.lasting import set_aside
-
 #: How torch, cuDNN, cuBLAS and the CPU allocator say it in a RuntimeError.
 _SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 
@@ -32,8 +30,7 @@ def is_device_fault(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Call outside the `except` block: its traceback keeps the tensors alive."""
-    gc.unfreeze()  # what was set aside may be what is to go
-    set_aside()
+    gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
