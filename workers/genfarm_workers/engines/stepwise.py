@@ -83,9 +83,7 @@ class StepEasel:
         self.widest = 1
         self._ensembles = {self._denoiser: _denoisers(painter, self._denoiser, slots, work)}
         vae = getattr(pipeline, "vae", None)
-        # Where a decode may be lifted from half precision, which is the library's default, that
-        # must be undone before the next begins: those are decoded one at a time.
-        if vae is not None and not getattr(vae.config, "force_upcast", False):
+        if vae is not None and not _may_be_lifted(vae):
             self._ensembles["vae"] = _decoders(vae)
         self.expect(1)
 
@@ -202,6 +200,12 @@ def _denoisers(painter: Painter, name: str, slots: int, work: Work) -> Ensemble:
         return Ensemble(slots, work, launch=Steady(module).launch)
     launch = choose_launch(module, painter.entry)
     return Ensemble(slots, work, is_fixed=True, launch=launch)
+
+
+def _may_be_lifted(vae: Any) -> bool:
+    """Whether its pipeline may lift a decode to float32, which must be undone before the next
+    begins: those are decoded one at a time. The library's default, of no effect in float32."""
+    return bool(getattr(vae.config, "force_upcast", False)) and vae.dtype != torch.float32
 
 
 def _decoders(vae: Any) -> Ensemble:
