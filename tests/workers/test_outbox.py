@@ -58,3 +58,11 @@ def test_a_flush_sends_all_once_and_an_empty_outbox_sends_nothing(sent: Sent) ->
     sent.outbox.flush()
     sent.outbox.make_way(9.0, MOST)
     assert sent == [["t0"]]
+
+
+def test_what_is_dropped_after_its_end_is_not_sent(sent: Sent) -> None:
+    for task_id in ("kept", "gone"):
+        sent.end(task_id, 5.0)
+    sent.outbox.forget({"gone"})
+    sent.outbox.flush()
+    assert sent == [["kept"]]

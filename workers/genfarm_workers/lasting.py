@@ -5,11 +5,6 @@ the objects of some hundred new messages are enough to bring one on, in the midd
 """
 
 import gc
-import weakref
-from collections.abc import Iterable
-
-#: Things that are to go, and whether they have.
-Witnesses = list[weakref.ref[object]]
 
 
 def set_aside() -> None:
@@ -18,14 +13,7 @@ def set_aside() -> None:
     gc.freeze()
 
 
-def witnesses(going: Iterable[object]) -> Witnesses:
-    """What `reclaim` looks at once everybody should have let go of those."""
-    return [weakref.ref(one) for one in going]
-
-
-def reclaim(left: Witnesses) -> None:
-    """Free what was set aside and still stands, for it refers to itself; a whole round, but most
-    engines go by themselves."""
-    if any(one() is not None for one in left):
-        gc.unfreeze()
-        set_aside()
+def reclaim() -> None:
+    """Free all that nobody uses, what was set aside and refers to itself too: a full round."""
+    gc.unfreeze()
+    set_aside()

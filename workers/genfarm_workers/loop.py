@@ -73,6 +73,8 @@ class Loop:
         build_engine = self._censor.beside(build_engine)
         self._shelf = Shelf(catalog, build_engine, clock, self._say, self._tick, budget)
         self._stepping = ""
+        #: Seconds that its next step is expected to take.
+        self._ahead = 0.0
         self._last_beat = 0.0
         self._outbox = Outbox(pipe.send_outputs)
         self._turns = Turns()
@@ -128,7 +130,7 @@ class Loop:
 
     def _step(self, model: str, resident: Resident) -> None:
         if model != self._stepping:
-            self._stepping = model
+            self._stepping, self._ahead = model, 0.0
             self._outbox.flush()  # how long its steps take is not known
             self._pipe.send({"op": "stepping", "model": model})
         before = resident.shortages
@@ -141,8 +143,10 @@ class Loop:
             now = self._clock()
             self._spent.end(now, work.share_until(resident.work))
         self._outbox.put(self._censor.judge(model, ended), now)
-        # The next step is taken to be as long as this one.
-        self._outbox.make_way(now + (now - began), resident.slots // REFILL)
+        now = self._clock()
+        # The next step is taken to be as long as the longest of late.
+        self._ahead = max(now - began, 0.9 * self._ahead)
+        self._outbox.make_way(now + self._ahead, resident.slots // REFILL)
         if resident.shortages != before:
             known = {"model": model, "ceilings": resident.ceilings()}
             self._pipe.send({"op": "shortage", **known})
@@ -176,6 +180,7 @@ class Loop:
 
     def _forget(self, task_ids: Sequence[str]) -> None:
         gone = set(task_ids)
+        self._outbox.forget(gone)
         self._arrived = deque(claim for claim in self._arrived if claim.task_id not in gone)
         for model, claims in list(self._unplaced.items()):
             self._unplaced[model] = [claim for claim in claims if claim.task_id not in gone]
@@ -191,10 +196,14 @@ class Loop:
             # A drop within a load, this one or that of the model before, may have taken the last.
             if model in self._unplaced and self._shelf.find(model) is not None:
                 self._arrived.extendleft(reversed(self._unplaced.pop(model, [])))
+        if self._arrived and self._censor.is_asked():  # a classifier takes its time
+            self._outbox.flush()
+        placed = []
         while self._arrived:
-            refused = self._place(self._arrived.popleft())
-            if refused is not None:
-                self._outbox.put([refused], self._clock())
+            placed.append(self._place(self._arrived.popleft()))
+        refused = [output for output in placed if output is not None]
+        if refused:
+            self._pipe.send_outputs(refused)
 
     def _place(self, claim: Claim) -> Output | None:
         """The failure of a claim that no engine takes."""

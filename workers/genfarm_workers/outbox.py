@@ -1,11 +1,11 @@
 """Gathers the outputs of short steps: a message, and the commit behind it, cost more than a
 millisecond of somebody's time, so that one for each task of a millisecond would be most of it.
 
-Nothing waits for its own sake: an engine that rests, or whose next step may take
+Nothing waits for its own sake: an engine that rests, or whose next step is likely to take
 longer than the first of them may wait, has them sent. Knows no engine and no pipe.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from genfarm_workers.engines import Output
 
@@ -32,6 +32,10 @@ class Outbox:
         or what are so many that the worker could use the room that they leave."""
         if until - self._since > GATHER_SECONDS or len(self._outputs) >= most:
             self.flush()
+
+    def forget(self, task_ids: Collection[str]) -> None:
+        """Send none of those."""
+        self._outputs = [output for output in self._outputs if output.task_id not in task_ids]
 
     def flush(self) -> None:
         """Send all there is."""

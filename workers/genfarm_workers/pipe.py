@@ -65,7 +65,7 @@ class Pipe:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        #: `Connection.poll` makes one for each call.
+        #: Kept, for `Connection.poll` would make one for each call.
         self._selector = selectors.DefaultSelector()
         self._selector.register(connection, selectors.EVENT_READ)
         #: What has arrived of messages that are not complete.

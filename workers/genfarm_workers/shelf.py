@@ -22,7 +22,7 @@ from genfarm_workers.engines.manifest import digest_files
 from genfarm_workers.engines.memory import device_bytes, free_memory, held_bytes, is_device_lost
 from genfarm_workers.engines.registry import Tick
 from genfarm_workers.engines.resident import RAISED, DeviceLost, Resident
-from genfarm_workers.lasting import reclaim, set_aside, witnesses
+from genfarm_workers.lasting import set_aside
 from genfarm_workers.residency import LOAD_SPEED, Copy, choose_victims, default_budget, spell_bytes
 from genfarm_workers.sizes import folder_here, weigh
 
@@ -101,6 +101,7 @@ class Shelf:
         if model in self._unsettled:
             self._unsettled.discard(model)
             self._resize(model, rows)
+            free_memory()
 
     def try_again(self, model: str) -> None:
         """Forget that its load failed."""
@@ -134,19 +135,15 @@ class Shelf:
         return True
 
     def _evict(self, model: str) -> None:
-        from genfarm_workers.engines.parking import modules_of
-
-        resident, engine = self.held.pop(model), self._engines[model]
-        left = witnesses([engine, *modules_of(engine)])
+        self._tick()  # what has ended is told first: to put a model away takes its time
+        resident = self.held.pop(model)
         is_parked = self._park(model)
         if is_parked:
             self._parked[model] = resident
         else:
             self._unload(model)
-        del resident, engine  # or its weights would stay until the next eviction
+        del resident  # or its weights would stay until the next eviction
         free_memory()
-        if not is_parked:
-            reclaim(left)
         logger.info("model %s %s", model, "parked in host memory" if is_parked else "unloaded")
         self._say({"op": "evicted", "model": model, "parked": is_parked})
 

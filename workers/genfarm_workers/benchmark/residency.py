@@ -3,8 +3,9 @@
     python -m genfarm_workers.benchmark.residency [--rounds N] [--quick]
 
 A backlog of tasks of four random GPT-2 in random order, run by real engine processes with
-room for two of the models. Every arm runs the same tasks. No queue and no store: lists stand
-for the queues, and the worker's own batcher and residency decide what to take from them.
+room for two of the models. Every arm runs the same tasks, or the first of them. No queue and
+no store: lists stand for the queues, and the worker's own batcher and residency decide what to
+take from them.
 """
 
 import argparse
@@ -128,7 +129,7 @@ def _take(engine: Engine, batcher: Batcher, model: str, queue: deque[Claim]) -> 
         batcher.admit(hint, time.monotonic())
 
 
-#: By name: how many models fit, how tasks are run, and which part of them is.
+#: By name: how many models fit, how tasks are run, and that one in so many of them is.
 ARMS: dict[str, tuple[int, Way, int]] = {
     "genfarm": (FIT, by_cost, 1),
     "in order of arrival": (FIT, in_order, FEWER),

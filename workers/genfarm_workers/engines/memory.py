@@ -3,10 +3,11 @@
 Imports no torch of its own, so that engines without it stay light.
 """
 
-import gc
 import sys
 
 import psutil
+
+from genfarm_workers.lasting import reclaim
 
 #: How torch, cuDNN, cuBLAS and the CPU allocator say it in a RuntimeError.
 _SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
@@ -30,7 +31,7 @@ def is_device_fault(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Call outside the `except` block: its traceback keeps the tensors alive."""
-    gc.collect()
+    reclaim()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -26,14 +26,9 @@ class Weighty(Protocol):
         """The torch modules that hold all its weights."""
 
 
-def modules_of(engine: Engine) -> list[Any]:
-    """Its torch modules, none for an engine that names none."""
-    return engine.modules() if isinstance(engine, Weighty) else []
-
-
 def weight_bytes(engine: Engine) -> int:
     """Bytes of its weights, none for an engine that names no modules."""
-    return tensor_bytes(modules_of(engine))
+    return tensor_bytes(engine.modules() if isinstance(engine, Weighty) else [])
 
 
 def tensor_bytes(modules: Sequence[Any]) -> int:

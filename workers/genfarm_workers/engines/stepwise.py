@@ -23,9 +23,10 @@ from genfarm_workers.engines.registry import Tick, no_tick
 from genfarm_workers.engines.solo import Solo, shadow_stage
 from genfarm_workers.engines.steady import Steady
 
-#: Pictures that are decoded together on a CPU. A GPU decodes them one at a time, which fills
-#: it at usual sizes. Not measured there.
-DECODE_ROWS = 8
+#: Pictures, and pixels of pictures, that are decoded together on a CPU, where memory that runs
+#: out is no error but the end. A GPU decodes them one at a time, which fills it at usual sizes.
+#: Not measured there.
+DECODE_ROWS, DECODE_PIXELS = 8, 1 << 19
 #: Seconds between two previews of a picture, each of which costs a decode.
 PREVIEW_SECONDS = 1.0
 #: Components that denoise; a pipeline on steps has exactly one of them.
@@ -203,13 +204,15 @@ def _denoisers(painter: Painter, name: str, slots: int, work: Work) -> Ensemble:
 
 
 def _may_be_lifted(vae: Any) -> bool:
-    """Whether its pipeline may lift a decode to float32, which must be undone before the next
-    begins: those are decoded one at a time. The library's default, of no effect in float32."""
+    """Whether its pipeline lifts a decode to float32 for all that is known, which must be undone
+    before the next begins: those are decoded one at a time. Of no effect in float32."""
     return bool(getattr(vae.config, "force_upcast", False)) and vae.dtype != torch.float32
 
 
 def _decoders(vae: Any) -> Ensemble:
     """Decodes are no steps: their work is not counted."""
     if vae.device.type == "cpu":
-        return Ensemble(DECODE_ROWS, Work(), launch=Steady(vae).launch)
+        pixels = int(getattr(vae.config, "sample_size", None) or 1) ** 2
+        rows = min(DECODE_ROWS, max(1, DECODE_PIXELS // pixels))
+        return Ensemble(rows, Work(), launch=Steady(vae).launch)
     return Ensemble(1, Work(), is_fixed=True)

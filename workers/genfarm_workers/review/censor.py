@@ -47,6 +47,10 @@ class Censor:
         self._device = device
         self._judges: dict[str, Judge] = {}
 
+    def is_asked(self) -> bool:
+        """Whether any model's texts are judged."""
+        return bool(self._rules)
+
     def beside(self, build_engine: Builder) -> Builder:
         """Builds engines with their classifiers: a model whose gate cannot be loaded is not."""
 
