@@ -73,8 +73,6 @@ class Loop:
         build_engine = self._censor.beside(build_engine)
         self._shelf = Shelf(catalog, build_engine, clock, self._say, self._tick, budget)
         self._stepping = ""
-        #: Seconds that its next step is expected to take.
-        self._ahead = 0.0
         self._last_beat = 0.0
         self._outbox = Outbox(pipe.send_outputs)
         self._turns = Turns()
@@ -130,7 +128,7 @@ class Loop:
 
     def _step(self, model: str, resident: Resident) -> None:
         if model != self._stepping:
-            self._stepping, self._ahead = model, 0.0
+            self._stepping = model
             self._outbox.flush()  # how long its steps take is not known
             self._pipe.send({"op": "stepping", "model": model})
         before = resident.shortages
@@ -144,9 +142,8 @@ class Loop:
             self._spent.end(now, work.share_until(resident.work))
         self._outbox.put(self._censor.judge(model, ended), now)
         now = self._clock()
-        # The next step is taken to be as long as the longest of late.
-        self._ahead = max(now - began, 0.9 * self._ahead)
-        self._outbox.make_way(now + self._ahead, resident.slots // REFILL)
+        # The next step is taken to be as long as this one.
+        self._outbox.make_way(now + (now - began), resident.slots // REFILL)
         if resident.shortages != before:
             known = {"model": model, "ceilings": resident.ceilings()}
             self._pipe.send({"op": "shortage", **known})
