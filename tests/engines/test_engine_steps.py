@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from genfarm_shared.tasks import Claim
 from genfarm_workers.catalog import ModelEntry
@@ -14,7 +15,7 @@ from genfarm_workers.engines.diffusion import Painter, ask
 from genfarm_workers.engines.image import ImageEngine
 from genfarm_workers.engines.pictures import to_pictures
 from genfarm_workers.engines.registry import Tick, no_tick
-from genfarm_workers.engines.stepwise import StepEasel
+from genfarm_workers.engines.stepwise import StepEasel, _decoders
 from genfarm_workers.engines.whole import WholeEasel
 
 from .fakes import Claimer, Runner, pictures_of
@@ -272,3 +273,10 @@ def test_another_size_is_taken_without_drawing_anything(
     monkeypatch.setattr(UNet2DConditionModel, "forward", None)
     engine.resize(8)
     assert easel_of(engine).most_rows == 16
+
+
+@pytest.mark.parametrize(("side", "together"), [(32, 8), (512, 2), (1024, 1)])
+def test_large_pictures_are_decoded_fewer_at_a_time(side: int, together: int) -> None:
+    """On a CPU, where a decode of eight of them could take all memory."""
+    vae = AutoencoderKL(block_out_channels=(32,), sample_size=side)
+    assert _decoders(vae).most_rows == together

@@ -143,6 +143,24 @@ def test_steps_of_no_time_share_a_message_and_the_last_do_not_wait_for_more(
     worker.pipe.close()
 
 
+def test_a_refusal_is_told_before_any_step(entry: Entry, claim: Claimer) -> None:
+    ours, theirs = connections()
+    model = entry("busy", "drill", "busy", slots=64)
+    loop = Loop(Pipe(theirs), {"busy": model}, lambda key, _: BusyEngine(key), clock=lambda: 0.0)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    worker = Worker(ours)
+    known = [claim(f"t{i}", "drill", "busy", seconds=0.0) for i in range(3)]
+    worker.pipe.send_claims([claim("first", "drill", "busy", seconds=0.0)])
+    worker.outputs(1)
+    worker.pipe.send_claims([*known, replace(known[0], task_id="bad", model="unknown")])
+    messages = [worker.wait_for("outputs")["outputs"] for _ in range(2)]
+    worker.pipe.send({"op": "stop"})
+    thread.join(10)
+    assert [[one.task_id for one in told] for told in messages] == [["bad"], ["t0", "t1", "t2"]]
+    worker.pipe.close()
+
+
 def test_what_only_a_newer_genfarm_knows_is_left_to_a_newer_worker(
     process: tuple[Worker, subprocess.Popen[bytes]], claim: Claimer
 ) -> None:

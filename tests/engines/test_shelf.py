@@ -95,6 +95,16 @@ def test_a_model_with_work_stays_and_who_needs_its_room_waits(
     assert party.ops() == ["evicted b", "loading c", "loaded c"]
 
 
+def test_what_has_ended_is_told_before_a_model_is_put_away(party: Party) -> None:
+    """By the tick, on which the loop sends what it has gathered."""
+    held_then: list[list[str]] = []
+    for model in ("first", "a", "b"):
+        party.held(model)
+    party.shelf._tick = lambda: held_then.append(sorted(party.shelf.held))
+    party.held("c")
+    assert held_then[0] == ["a", "b", "first"]
+
+
 def test_an_engine_whose_parts_refer_to_themselves_leaves_no_memory_behind(party: Party) -> None:
     """What was loaded is set aside, out of the collector's rounds, and comes back into one."""
 

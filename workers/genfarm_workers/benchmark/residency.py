@@ -3,7 +3,7 @@
     python -m genfarm_workers.benchmark.residency [--rounds N] [--quick]
 
 A backlog of tasks of four random GPT-2 in random order, run by real engine processes with
-room for two of the models. Every arm runs the same tasks, or the first of them. No queue and
+room for two of the models. Every arm runs the same tasks, or fewer of them. No queue and
 no store: lists stand for the queues, and the worker's own batcher and residency decide what to
 take from them.
 """

@@ -204,8 +204,8 @@ def _denoisers(painter: Painter, name: str, slots: int, work: Work) -> Ensemble:
 
 
 def _may_be_lifted(vae: Any) -> bool:
-    """Whether its pipeline lifts a decode to float32 for all that is known, which must be undone
-    before the next begins: those are decoded one at a time. Of no effect in float32."""
+    """Whether its pipeline could lift a decode to float32. That must be undone before the next
+    begins, so those are decoded one at a time; in float32 there is nothing to lift."""
     return bool(getattr(vae.config, "force_upcast", False)) and vae.dtype != torch.float32
 
 
